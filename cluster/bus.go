@@ -1,0 +1,112 @@
+package cluster
+
+import (
+	"context"
+	"time"
+
+	"github.com/socketfleet/socketfleet/adapter"
+)
+
+// Kind says what a Message asks for or answers. The values below 14 are the
+// message types of the reference's cluster adapters; the others exist only on
+// the wire of its classic Redis adapter.
+type Kind uint8
+
+const (
+	InitialHeartbeat       Kind = 1
+	Heartbeat              Kind = 2
+	Broadcast              Kind = 3
+	SocketsJoin            Kind = 4
+	SocketsLeave           Kind = 5
+	DisconnectSockets      Kind = 6
+	FetchSockets           Kind = 7
+	FetchSocketsResponse   Kind = 8
+	ServerSideEmit         Kind = 9
+	ServerSideEmitResponse Kind = 10
+	BroadcastClientCount   Kind = 11
+	BroadcastAck           Kind = 12
+	AdapterClose           Kind = 13
+
+	AllRooms         Kind = 32
+	AllRoomsResponse Kind = 33
+	Sockets          Kind = 34
+	SocketsResponse  Kind = 35
+)
+
+// EmitterID is the sender of messages published by processes that serve no
+// sockets. It is no node: it is never counted and never waited for.
+const EmitterID adapter.NodeID = "emitter"
+
+// Message is what nodes tell each other, independent of the wire that carries
+// it. Which fields count depends on Kind; a request that wants an answer has a
+// RequestID.
+type Message struct {
+	Kind      Kind
+	From      adapter.NodeID
+	Namespace string
+	RequestID string
+
+	// Packet is the event of Broadcast and ServerSideEmit, and the answer of
+	// ServerSideEmitResponse and BroadcastAck: an array of one value, or an empty
+	// array for none.
+	Packet *adapter.Packet
+	// Target selects sockets for Broadcast, SocketsJoin, SocketsLeave,
+	// DisconnectSockets and FetchSockets.
+	Target adapter.Target
+	// Timeout is how long the requester waits; zero where the wire does not say.
+	Timeout time.Duration
+	// Rooms are joined or left, or are the answer of AllRoomsResponse. For Sockets
+	// they select, as Target.Rooms does.
+	Rooms []adapter.Room
+	// Close asks DisconnectSockets to end the whole connection.
+	Close bool
+	// Sockets answers FetchSockets; for SocketsResponse only the ids are set.
+	Sockets []adapter.Remote
+	// Count answers Broadcast: how many sockets this node asked.
+	Count int
+}
+
+// Receiver takes what a Bus received for one attachment: messages of one sender
+// arrive in the order they were published. It must not block. at is the
+// message's position in the log, empty where there is none.
+type Receiver func(m *Message, at adapter.Offset)
+
+// Attach describes one namespace of one node to a Bus.
+type Attach struct {
+	Namespace string
+	// Self is what this node's messages carry as From; the bus drops messages it
+	// reads back with this sender before decoding the rest, where the wire allows.
+	Self adapter.NodeID
+	// Receive takes messages of other nodes, and answers to this one.
+	Receive Receiver
+	// HasRoom reports whether a room has a local member, so that a message for
+	// one room that is not here can be dropped before it is decoded.
+	HasRoom func(adapter.Room) bool
+}
+
+// Bus carries messages between the nodes of one deployment. It is semantic: it
+// sees *Message and chooses channels and encodings by its Kind, because the
+// reference has two wires. All methods are safe for concurrent use.
+type Bus interface {
+	// Publish sends batch, in order, to the other nodes of each message's
+	// namespace. It returns one offset per message where the bus has a log, else
+	// nil. It is called by one goroutine per provider and may block until ctx is
+	// done; errors are for the batch's unsent tail.
+	Publish(ctx context.Context, batch []*Message) ([]adapter.Offset, error)
+	// Reply sends m, an answer, to one node.
+	Reply(ctx context.Context, to adapter.NodeID, m *Message) error
+	// Attach joins a namespace. ctx bounds the joining only.
+	Attach(ctx context.Context, a Attach) (Attachment, error)
+	Close(ctx context.Context) error
+}
+
+// Attachment is one namespace of one node on a Bus.
+type Attachment interface {
+	// Peers counts the nodes attached to the namespace, this one included.
+	Peers(ctx context.Context) (int, error)
+	// RoomCreated and RoomDeleted tell which rooms have local members, for buses
+	// that subscribe per room. They never block.
+	RoomCreated(adapter.Room)
+	RoomDeleted(adapter.Room)
+	Detach(ctx context.Context) error
+}
