@@ -7,6 +7,7 @@ import (
 	"iter"
 	"log/slog"
 	"strings"
+	"time"
 )
 
 // Aliases, not types of their own: a socket id is also the name of a room.
@@ -206,10 +207,13 @@ type Host interface {
 	ServerEvent(p *Packet, ack func(Reply))
 }
 
-// Delivery is one packet on its way to local sockets.
+// Delivery is one packet on its way to local sockets. It is used by one goroutine
+// at a time.
 type Delivery interface {
-	// To queues the packet for m. It never blocks and never runs user code.
-	To(m Member)
+	// To queues the packet for m. It never blocks and never runs user code. Its
+	// error says why m will not get the packet; a broadcast ignores it, Send
+	// returns it.
+	To(m Member) error
 	// Count returns how many times To was called.
 	Count() int
 }
@@ -218,6 +222,23 @@ type Delivery interface {
 // opaque, comparable handles.
 type Member interface {
 	ID() SocketID
+}
+
+// Health is the state of what the adapters of a Provider share, such as a
+// connection to Redis.
+type Health struct {
+	Up            bool
+	Since         time.Time // when Up last changed
+	Reconnects    uint64
+	Resubscribes  uint64
+	ProbeFailures uint64 // own probes that did not come back
+	Dropped       uint64 // received messages dropped because this node was too slow
+	LastError     string // of the newest failure; empty when there was none
+}
+
+// HealthReporter is implemented by providers that can lose what they share.
+type HealthReporter interface {
+	Health() Health
 }
 
 // Provider makes one Adapter per namespace and owns what they share, such as

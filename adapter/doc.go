@@ -13,8 +13,7 @@
 //
 // # Concurrency
 //
-// All methods of Adapter, Host, Delivery and Provider may be called from any
-// goroutine. A Host never calls its adapter back synchronously. An adapter holds
+// All methods of Adapter, Host and Provider may be called from any goroutine. A Host never calls its adapter back synchronously. An adapter holds
 // no lock while it calls Host.Describe, Host.Disconnect or Host.ServerEvent;
 // Delivery.To neither blocks nor runs user code and may be called under a room
 // lock.
