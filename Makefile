@@ -1,0 +1,67 @@
+# Socketfleet. `make test` is everything a change must pass; see README.md.
+
+GO          ?= go
+STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
+TESTTIMEOUT ?= 15m
+FUZZTIME    ?= 30s
+BENCHFLAGS  ?=
+
+# Every module of the repository: the root one and the nested ones, which keep
+# heavy dependencies out of it.
+MODULES := $(sort $(dir $(shell find . -name node_modules -prune -o -name go.mod -print)))
+
+.PHONY: test bootstrap fmt fmt-check vet lint importrules test-go readme conformance \
+	bench bench-go fuzz clean
+
+# One recipe after the other, whatever -j says: they all want the same cores.
+.NOTPARALLEL:
+
+test: bootstrap fmt-check vet lint importrules test-go readme conformance
+
+# Installs or names what the tests need besides Go.
+bootstrap:
+	@scripts/bootstrap
+
+fmt:
+	gofmt -l -w $$(scripts/go-files)
+
+fmt-check:
+	@files=$$(gofmt -l $$(scripts/go-files)) || exit 1; \
+	if [ -n "$$files" ]; then echo "not formatted (make fmt):"; echo "$$files"; exit 1; fi
+
+vet:
+	@set -e; for m in $(MODULES); do echo "vet $$m"; (cd $$m && $(GO) vet ./...); done
+
+lint:
+	@set -e; for m in $(MODULES); do echo "staticcheck $$m"; \
+		(cd $$m && $(GO) run $(STATICCHECK) ./...); done
+
+importrules:
+	$(GO) test ./internal/importrules/
+
+test-go:
+	@set -e; for m in $(MODULES); do echo "go test -race $$m"; \
+		(cd $$m && $(GO) test -race -timeout $(TESTTIMEOUT) ./...); done
+
+# The programs and commands README.md shows.
+readme:
+	@scripts/readme-check
+
+# The official JavaScript clients, and clusters of Go and Node.js servers.
+conformance:
+	@scripts/conformance
+
+# Socketfleet, socket.io on Node.js and a bare gorilla server under the same load.
+bench:
+	@scripts/bench $(BENCHFLAGS)
+
+# The Go benchmarks of every package.
+bench-go:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+fuzz:
+	@FUZZTIME=$(FUZZTIME) scripts/fuzz
+
+clean:
+	rm -rf bin bench/node_modules conformance/node_modules
+	$(GO) clean -fuzzcache
