@@ -1,0 +1,86 @@
+// Starting and stopping the processes under test. Whatever was started is killed
+// when this process ends, however it ends.
+import { execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { within } from "./wait.mjs";
+
+const here = fileURLToPath(new URL("..", import.meta.url));
+const children = new Set();
+const folders = new Set();
+
+process.on("exit", () => {
+  for (const child of children) child.kill("SIGKILL");
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(1));
+
+// target says which implementation the run is about: "go" or "node".
+export const target = process.env.CONFORMANCE_TARGET ?? "go";
+
+// temporaryFolder is removed when this process ends.
+export function temporaryFolder() {
+  const folder = mkdtempSync(join(tmpdir(), "conformance-"));
+  folders.add(folder);
+  return folder;
+}
+
+// run starts a program and resolves when a line of its output matches ready.
+export async function run(command, args, { env, ready, cwd } = {}) {
+  const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  children.add(child);
+  let output = "";
+  const exited = new Promise((resolve) => {
+    child.once("error", (err) => resolve({ code: null, error: err }));
+    child.once("exit", (code, signal) => resolve({ code, signal }));
+  }).finally(() => children.delete(child));
+
+  const started = new Promise((resolve, reject) => {
+    const collect = (chunk) => {
+      output = (output + chunk).slice(-16_384);
+      const match = ready.exec(output);
+      if (match) resolve(match);
+    };
+    child.stdout.on("data", collect);
+    child.stderr.on("data", collect);
+    exited.then((end) => reject(new Error(`${command} ended early: ${JSON.stringify(end)}\n${output}`)));
+  });
+  const match = await within(started, `${command} ${args.join(" ")} to be ready`, 20_000).catch((err) => {
+    child.kill("SIGKILL");
+    throw err;
+  });
+  return {
+    child,
+    match,
+    exited,
+    output: () => output,
+    async kill() {
+      child.kill("SIGKILL");
+      await exited;
+    },
+  };
+}
+
+let binary = process.env.CONFORMANCE_SERVER;
+
+function goBinary() {
+  if (binary) return binary;
+  const file = join(temporaryFolder(), "server");
+  execFileSync("go", ["build", "-o", file, "./conformance/server"], { cwd: join(here, ".."), stdio: "inherit" });
+  return (binary = file);
+}
+
+// startServer runs one server process of either implementation in a mode of
+// node/server.mjs. config goes to mode "node" only.
+export async function startServer(impl, mode, config = {}) {
+  const [command, args] =
+    impl === "go" ? [goBinary(), [mode]] : [process.execPath, [join(here, "node/server.mjs"), mode]];
+  const env = { PORT: "0", NODE_CONFIG: JSON.stringify({ name: impl, port: 0, adapter: "none", ...config }) };
+  const server = await run(command, args, { env, ready: /^LISTENING (\d+)$/m });
+  const port = Number(server.match[1]);
+  return { ...server, impl, port, url: `http://localhost:${port}` };
+}
+
+export const startTarget = (mode, config) => startServer(target, mode, config);

@@ -1,0 +1,23 @@
+// One Redis for a test file: SOCKETIO_TEST_REDIS, or a redis-server started here
+// on a free port without persistence.
+import { createServer } from "node:net";
+import { run, temporaryFolder } from "./process.mjs";
+
+export async function startRedis() {
+  const given = process.env.SOCKETIO_TEST_REDIS;
+  if (given) return { url: given, kill: async () => {} };
+  const port = await freePort();
+  const args = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", temporaryFolder()];
+  const server = await run("redis-server", args, { ready: /Ready to accept connections/ });
+  return { ...server, url: `redis://127.0.0.1:${port}` };
+}
+
+function freePort() {
+  return new Promise((resolve, reject) => {
+    const probe = createServer().once("error", reject);
+    probe.listen(0, "127.0.0.1", () => {
+      const { port } = probe.address();
+      probe.close(() => resolve(port));
+    });
+  });
+}
