@@ -1,7 +1,7 @@
 // Real socket.io-client sockets that are closed at the end of each test.
 import { afterEach } from "node:test";
 import { Manager, io } from "socket.io-client";
-import { once, until } from "./wait.mjs";
+import { until, within } from "./wait.mjs";
 
 export const transportsOf = {
   polling: ["polling"],
@@ -37,13 +37,12 @@ export async function connect(url, nsp, opts) {
 }
 
 export async function connected(socket) {
-  if (!socket.connected) {
-    await Promise.race([
-      once(socket, "connect"),
-      once(socket, "connect_error").then(([err]) => Promise.reject(err)),
-    ]);
-  }
-  return socket;
+  if (socket.connected) return socket;
+  const outcome = new Promise((resolve, reject) => {
+    socket.once("connect", () => resolve(socket));
+    socket.once("connect_error", reject);
+  });
+  return within(outcome, `${socket.nsp} to connect`);
 }
 
 // upgraded waits until the connection runs over websocket.

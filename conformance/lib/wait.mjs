@@ -6,7 +6,7 @@ export const DEADLINE = 5000;
 export function within(promise, what, ms = DEADLINE) {
   let timer;
   const deadline = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`timed out after ${ms} ms waiting for ${what}`)), ms);
+    timer = setTimeout(() => reject(new Error(`timed out after ${ms} ms waiting for ${what}`)), ms).unref();
   });
   return Promise.race([promise, deadline]).finally(() => clearTimeout(timer));
 }

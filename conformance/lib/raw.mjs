@@ -1,0 +1,101 @@
+// Engine.IO by hand: single HTTP requests and WebSocket frames.
+import { Agent, request as httpRequest } from "node:http";
+import { connect } from "node:net";
+import { WebSocket } from "ws";
+import { within } from "./wait.mjs";
+
+const agent = new Agent({ keepAlive: false });
+export const SEPARATOR = "\x1e";
+
+// send makes one request and resolves with {status, headers, body}, or with
+// {reset: <code>} when the server cut the connection instead of answering.
+export function send(url, { method = "GET", headers = {}, body } = {}) {
+  const answered = new Promise((resolve, reject) => {
+    const failed = (err) => (err.code ? resolve({ reset: err.code }) : reject(err));
+    const req = httpRequest(url, { method, headers, agent }, (res) => {
+      const chunks = [];
+      res.on("error", failed);
+      res.on("data", (chunk) => chunks.push(chunk));
+      res.on("end", () => {
+        const raw = Buffer.concat(chunks);
+        resolve({ status: res.statusCode, headers: res.headers, raw, body: raw.toString() });
+      });
+    });
+    req.on("error", failed);
+    req.end(body);
+  });
+  return within(answered, `${method} ${url}`);
+}
+
+// sendRaw writes bytes on a TCP connection and resolves with everything that
+// came back until the server closed it.
+export function sendRaw(url, bytes) {
+  const { port } = new URL(url);
+  const answered = new Promise((resolve, reject) => {
+    const chunks = [];
+    const socket = connect(Number(port), "localhost", () => socket.write(bytes));
+    socket.on("data", (chunk) => chunks.push(chunk));
+    socket.on("error", reject);
+    socket.on("close", () => resolve(Buffer.concat(chunks).toString()));
+  });
+  return within(answered, "the raw answer");
+}
+
+export const address = (url, path, query) => `${url}${path}?${new URLSearchParams(query)}`;
+
+// openPolling makes a polling session.
+export async function openPolling(url, path, query = {}) {
+  const first = await send(address(url, path, { EIO: 4, transport: "polling", ...query }));
+  if (first.status !== 200) throw new Error(`handshake refused: ${first.status} ${first.body}`);
+  const handshake = JSON.parse(first.body.slice(1));
+  const at = (more) => address(url, path, { EIO: 4, transport: "polling", sid: handshake.sid, ...more });
+  return {
+    first,
+    handshake,
+    sid: handshake.sid,
+    at,
+    poll: (opts) => send(at(), opts),
+    post: (body, opts) => send(at(), { method: "POST", body, headers: { "content-type": "text/plain;charset=UTF-8" }, ...opts }),
+    probe: () => openWebSocket(url, path, { sid: handshake.sid }),
+  };
+}
+
+// openWebSocket opens a WebSocket. next() resolves with each frame in turn: a
+// string for text, a Buffer for binary. closed resolves with {code, reason}, or
+// {status, body} when the upgrade was refused.
+export function openWebSocket(url, path, query = {}, opts = {}) {
+  const ws = new WebSocket(address(url.replace("http", "ws"), path, { EIO: 4, transport: "websocket", ...query }), opts);
+  const [frames, waiting] = [[], []];
+  ws.on("message", (data, binary) => {
+    const frame = binary ? data : data.toString();
+    if (waiting.length) waiting.shift()(frame);
+    else frames.push(frame);
+  });
+  const closed = new Promise((resolve) => {
+    ws.on("error", () => {});
+    ws.on("close", (code, reason) => resolve({ code, reason: reason.toString() }));
+    ws.on("unexpected-response", (req, res) => {
+      let body = "";
+      res.on("data", (chunk) => (body += chunk));
+      res.on("end", () => {
+        resolve({ status: res.statusCode, body });
+        ws.terminate();
+      });
+    });
+  });
+  const opened = new Promise((resolve, reject) => {
+    ws.on("open", resolve);
+    closed.then((end) => reject(new Error(`websocket refused: ${JSON.stringify(end)}`)));
+  });
+  opened.catch(() => {});
+  return {
+    ws,
+    closed: within(closed, "the websocket to close", 20_000),
+    opened: within(opened, "the websocket to open"),
+    frames,
+    send: (data) => ws.send(data),
+    next: () =>
+      within(frames.length ? Promise.resolve(frames.shift()) : new Promise((r) => waiting.push(r)), "a websocket frame"),
+    close: () => ws.terminate(),
+  };
+}
