@@ -13,8 +13,9 @@
 //
 // # Concurrency
 //
-// All methods of Adapter, Host and Provider may be called from any goroutine. A Host never calls its adapter back synchronously. An adapter holds
-// no lock while it calls Host.Describe, Host.Disconnect or Host.ServerEvent;
-// Delivery.To neither blocks nor runs user code and may be called under a room
-// lock.
+// All methods of Adapter, Host and Provider may be called from any goroutine; a
+// Delivery is used by one at a time. A Host never calls its adapter back
+// synchronously. An adapter holds no lock while it calls Host.Describe,
+// Host.Disconnect or Host.ServerEvent; Delivery.To neither blocks nor runs user
+// code and may be called under a room lock.
 package adapter

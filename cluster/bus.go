@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/socketfleet/socketfleet/adapter"
@@ -67,8 +68,9 @@ type Message struct {
 }
 
 // Receiver takes what a Bus received for one attachment: messages of one sender
-// arrive in the order they were published. It must not block. at is the
-// message's position in the log, empty where there is none.
+// arrive in the order they were published, so calls for one sender must not
+// overlap. It does not block, and may keep m. at is the message's position in
+// the log, empty where there is none.
 type Receiver func(m *Message, at adapter.Offset)
 
 // Attach describes one namespace of one node to a Bus.
@@ -90,10 +92,18 @@ type Attach struct {
 type Bus interface {
 	// Publish sends batch, in order, to the other nodes of each message's
 	// namespace. It returns one offset per message where the bus has a log, else
-	// nil. It is called by one goroutine per provider and may block until ctx is
-	// done; errors are for the batch's unsent tail.
+	// nil. It is called by one goroutine per provider, may block until ctx is done
+	// and must not keep batch. Kinds the wire has no form for, such as
+	// AdapterClose on some, are skipped without an error.
+	//
+	// An error is for the unsent tail, which will be published again: a
+	// *PublishError tells where the tail begins, any other error means that
+	// nothing was sent. A bus that cannot know whether a message went out decides
+	// itself between a repeat and a loss.
 	Publish(ctx context.Context, batch []*Message) ([]adapter.Offset, error)
-	// Reply sends m, an answer, to one node.
+	// Reply sends m, an answer, to one node. to is empty, or EmitterID, when the
+	// request did not name its sender. It is called by one goroutine per provider
+	// and is not repeated on an error.
 	Reply(ctx context.Context, to adapter.NodeID, m *Message) error
 	// Attach joins a namespace. ctx bounds the joining only.
 	Attach(ctx context.Context, a Attach) (Attachment, error)
@@ -102,11 +112,30 @@ type Bus interface {
 
 // Attachment is one namespace of one node on a Bus.
 type Attachment interface {
-	// Peers counts the nodes attached to the namespace, this one included.
+	// Peers counts the nodes attached to the namespace, this one included. A bus
+	// that learns that a node died tells the Receiver with an AdapterClose from
+	// it. Heartbeats, where a wire has them, are the bus's own affair.
 	Peers(ctx context.Context) (int, error)
-	// RoomCreated and RoomDeleted tell which rooms have local members, for buses
-	// that subscribe per room. They never block.
+	// RoomCreated and RoomDeleted tell which rooms have local members, socket
+	// rooms included, for buses that subscribe per room. They never block, are
+	// called one at a time in the order of the changes, and may come after Detach.
 	RoomCreated(adapter.Room)
 	RoomDeleted(adapter.Room)
 	Detach(ctx context.Context) error
 }
+
+// PublishError is what Bus.Publish returns when it sent a part of its batch.
+type PublishError struct {
+	// Sent is how many messages at the head of the batch went out.
+	Sent int
+	// Permanent says that the message after those can never be sent, because it
+	// cannot be encoded: it is dropped, and the rest is published again.
+	Permanent bool
+	Err       error
+}
+
+func (e *PublishError) Error() string {
+	return fmt.Sprintf("socketio: publish: %d messages sent: %v", e.Sent, e.Err)
+}
+
+func (e *PublishError) Unwrap() error { return e.Err }

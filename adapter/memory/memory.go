@@ -180,7 +180,7 @@ func (a *Adapter) to(d adapter.Delivery, t *adapter.Target) int {
 	defer a.t.mu.RUnlock()
 	n := 0
 	a.t.selectLocked(t, func(e *entry) {
-		d.To(e.m)
+		_ = d.To(e.m) // a broadcast skips whom it cannot reach
 		n++
 	})
 	return n
@@ -189,11 +189,9 @@ func (a *Adapter) to(d adapter.Delivery, t *adapter.Target) int {
 // Send implements adapter.Adapter.
 func (a *Adapter) Send(ctx context.Context, m adapter.Member, p *adapter.Packet, f adapter.Flags, ack func(adapter.Reply)) error {
 	if ack == nil {
-		a.host.Deliver(p, f).To(m)
-		return nil
+		return a.host.Deliver(p, f).To(m)
 	}
-	a.host.DeliverWithAck(ctx, p, f, ack).To(m)
-	return nil
+	return a.host.DeliverWithAck(ctx, p, f, ack).To(m)
 }
 
 // Broadcast implements adapter.Adapter.

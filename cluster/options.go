@@ -1,0 +1,58 @@
+package cluster
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/socketfleet/socketfleet/adapter/memory"
+)
+
+// Options are the settings of NewProvider. The zero value holds the defaults.
+type Options struct {
+	// RequestsTimeout bounds requests whose context has no deadline, and answers
+	// to requests that do not say how long they wait. 0 means 5 s.
+	RequestsTimeout time.Duration
+	// MaxOutboundBytes and MaxOutboundMessages bound the queue of messages that
+	// are not published yet, in estimated wire bytes and in messages, for all
+	// namespaces together. 0 means 8 MiB and 10,000. The queue of answers has the
+	// same bounds.
+	MaxOutboundBytes    int
+	MaxOutboundMessages int
+	// MaxOutboundAge is how long a message may wait for the bus to work again.
+	// Older ones are dropped when publishing fails, and new ones are refused
+	// while the oldest is older. 0 means 5 s.
+	MaxOutboundAge time.Duration
+	// Rooms is told of changes of local rooms.
+	Rooms memory.Options
+	// Logger receives failures to publish. nil means slog.Default().
+	Logger *slog.Logger
+}
+
+const (
+	defaultRequestsTimeout = 5 * time.Second
+	defaultOutboundBytes   = 8 << 20
+	defaultOutboundCount   = 10_000
+	defaultOutboundAge     = 5 * time.Second
+
+	// maxAnswerTimeout bounds how long a remote requester can make this node keep
+	// the acknowledgements of its sockets.
+	maxAnswerTimeout = 10 * time.Minute
+)
+
+func (o Options) withDefaults() Options {
+	o.RequestsTimeout = positive(o.RequestsTimeout, defaultRequestsTimeout)
+	o.MaxOutboundBytes = positive(o.MaxOutboundBytes, defaultOutboundBytes)
+	o.MaxOutboundMessages = positive(o.MaxOutboundMessages, defaultOutboundCount)
+	o.MaxOutboundAge = positive(o.MaxOutboundAge, defaultOutboundAge)
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o
+}
+
+func positive[T int | time.Duration](v, def T) T {
+	if v <= 0 {
+		return def
+	}
+	return v
+}

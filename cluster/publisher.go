@@ -1,0 +1,147 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+)
+
+// Between attempts to publish the publisher waits, from the first to the last of
+// these, doubling.
+const (
+	minBackOff = 10 * time.Millisecond
+	maxBackOff = 500 * time.Millisecond
+	logEvery   = time.Second
+)
+
+// publisher drains an outbox into the bus. run belongs to one goroutine.
+type publisher struct {
+	// Immutable.
+	bus Bus
+	out *outbox
+	log *slog.Logger
+
+	published, failures atomic.Uint64
+
+	// Owned by the goroutine of run.
+	batch  []outgoing
+	msgs   []*Message
+	logged time.Time
+	muted  int
+}
+
+// run publishes until ctx is done, or the outbox is closed and empty.
+func (p *publisher) run(ctx context.Context) {
+	wait := minBackOff
+	for {
+		p.batch = p.out.next(ctx, p.batch)
+		if len(p.batch) == 0 {
+			return
+		}
+		err := p.publish(ctx)
+		clear(p.batch)
+		clear(p.msgs)
+		if err == nil {
+			wait = minBackOff
+			continue
+		}
+		if !pause(ctx, wait) {
+			return
+		}
+		wait = min(2*wait, maxBackOff)
+	}
+}
+
+// publish sends the batch once and settles what became of it.
+func (p *publisher) publish(ctx context.Context) error {
+	p.msgs = p.msgs[:0]
+	for i := range p.batch {
+		p.msgs = append(p.msgs, p.batch[i].m)
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.out.maxAge)
+	defer cancel()
+	_, err := p.bus.Publish(ctx, p.msgs)
+	if err == nil {
+		p.published.Add(uint64(len(p.batch)))
+		p.out.sent(len(p.batch))
+		return nil
+	}
+	p.failures.Add(1)
+	sent, permanent := progress(err, len(p.batch))
+	p.published.Add(uint64(sent))
+	p.out.sent(sent)
+	lost := 0
+	if permanent && sent < len(p.batch) {
+		p.out.drop(1)
+		lost, err = 1, nil
+	}
+	lost += p.out.expire(time.Now())
+	p.report(err, lost)
+	return err
+}
+
+// progress reads from err how many of n messages were sent.
+func progress(err error, n int) (sent int, permanent bool) {
+	var pe *PublishError
+	if !errors.As(err, &pe) {
+		return 0, false
+	}
+	return min(max(pe.Sent, 0), n), pe.Permanent
+}
+
+// report logs a failure, at most once per logEvery.
+func (p *publisher) report(err error, lost int) {
+	now := time.Now()
+	if now.Sub(p.logged) < logEvery {
+		p.muted++
+		return
+	}
+	p.log.Warn("socketio: publishing to the other nodes failed",
+		"error", err, "dropped", lost, "unlogged", p.muted)
+	p.logged, p.muted = now, 0
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// replier drains the queue of answers. run belongs to one goroutine.
+type replier struct {
+	bus Bus
+	out *outbox
+
+	failures atomic.Uint64
+}
+
+// run answers until ctx is done, or the queue is closed and empty.
+func (r *replier) run(ctx context.Context) {
+	var batch []outgoing
+	for {
+		batch = r.out.next(ctx, batch)
+		if len(batch) == 0 {
+			return
+		}
+		for i := range batch {
+			if r.one(ctx, &batch[i]) != nil {
+				r.failures.Add(1)
+			}
+			r.out.sent(1)
+		}
+		clear(batch)
+	}
+}
+
+func (r *replier) one(ctx context.Context, it *outgoing) error {
+	ctx, cancel := context.WithTimeout(ctx, r.out.maxAge)
+	defer cancel()
+	return r.bus.Reply(ctx, it.to, it.m)
+}
