@@ -1,0 +1,122 @@
+package outq
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type item struct{ n, size int }
+
+func (i *item) Size() int { return i.size }
+
+func TestQueueKeepsOrderAndCountsBytes(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(1, 2))
+	var q Queue[*item]
+	pushed, taken, queued := 0, 0, 0
+	for range 20_000 {
+		if rng.IntN(3) > 0 {
+			it := &item{n: pushed, size: 1 + rng.IntN(100)}
+			q.Push(it, 0)
+			pushed++
+			queued += it.size
+			continue
+		}
+		batch, n := q.Take(nil, 1+rng.IntN(500))
+		sum := 0
+		for _, it := range batch {
+			if it.n != taken {
+				t.Fatalf("took item %d, want %d", it.n, taken)
+			}
+			taken++
+			sum += it.size
+		}
+		if sum != n || q.Bytes() != queued {
+			t.Fatalf("took %d bytes, said %d; %d counted, want %d", sum, n, q.Bytes(), queued)
+		}
+		q.Done(n)
+		queued -= n
+		if q.Bytes() != queued || q.Len() != pushed-taken {
+			t.Fatalf("bytes %d want %d, len %d want %d", q.Bytes(), queued, q.Len(), pushed-taken)
+		}
+	}
+}
+
+func TestLimit(t *testing.T) {
+	t.Parallel()
+	var q Queue[*item]
+	if !q.Push(&item{size: 1000}, 100) {
+		t.Error("an empty queue must take one item of any size")
+	}
+	if q.Push(&item{size: 1}, 100) {
+		t.Error("pushed beyond the limit")
+	}
+	_, n := q.Take(nil, 1)
+	if q.Push(&item{size: 1}, 100) {
+		t.Error("bytes being written do not count")
+	}
+	q.Done(n)
+	if !q.Push(&item{size: 100}, 100) {
+		t.Error("no room after Done")
+	}
+}
+
+func TestTakeGivesAtLeastOne(t *testing.T) {
+	t.Parallel()
+	var q Queue[*item]
+	q.Push(&item{size: 50}, 0)
+	q.Push(&item{size: 50}, 0)
+	if batch, _ := q.Take(nil, 10); len(batch) != 1 {
+		t.Errorf("took %d items, want 1", len(batch))
+	}
+	q.Clear()
+	if batch, n := q.Take(nil, 10); len(batch) != 0 || n != 0 {
+		t.Errorf("took %d items of a cleared queue", len(batch))
+	}
+}
+
+func TestBigArraysAreReleased(t *testing.T) {
+	t.Parallel()
+	var q Queue[*item]
+	for range 1000 {
+		q.Push(&item{size: 1}, 0)
+	}
+	_, n := q.Take(nil, 1000)
+	q.Done(n)
+	if cap(q.items) > keepSlots {
+		t.Errorf("kept %d slots", cap(q.items))
+	}
+}
+
+func TestBurstsDoNotAllocate(t *testing.T) {
+	var q Queue[*item]
+	it := &item{size: 10}
+	scratch := make([]*item, 0, 16)
+	got := testing.AllocsPerRun(100, func() {
+		for range 8 {
+			q.Push(it, 0)
+		}
+		batch, n := q.Take(scratch[:0], 1000)
+		q.Done(n)
+		clear(batch)
+	})
+	if got > 0 {
+		t.Errorf("%v allocations per burst", got)
+	}
+}
+
+func BenchmarkPushTake(b *testing.B) {
+	var q Queue[*item]
+	it := &item{size: 10}
+	scratch := make([]*item, 0, 16)
+	b.ReportAllocs()
+	for b.Loop() {
+		q.Push(it, 1<<20)
+		_, n := q.Take(scratch[:0], 1000)
+		q.Done(n)
+	}
+}
