@@ -71,7 +71,7 @@ export function openWebSocket(url, path, query = {}, opts = {}) {
     if (waiting.length) waiting.shift()(frame);
     else frames.push(frame);
   });
-  const closed = new Promise((resolve) => {
+  const closed = within(new Promise((resolve) => {
     ws.on("error", () => {});
     ws.on("close", (code, reason) => resolve({ code, reason: reason.toString() }));
     ws.on("unexpected-response", (req, res) => {
@@ -82,20 +82,59 @@ export function openWebSocket(url, path, query = {}, opts = {}) {
         ws.terminate();
       });
     });
-  });
-  const opened = new Promise((resolve, reject) => {
+  }), "the websocket to close", 20_000);
+  closed.catch(() => {});
+  const opened = within(new Promise((resolve, reject) => {
     ws.on("open", resolve);
     closed.then((end) => reject(new Error(`websocket refused: ${JSON.stringify(end)}`)));
-  });
+  }), "the websocket to open");
   opened.catch(() => {});
   return {
     ws,
-    closed: within(closed, "the websocket to close", 20_000),
-    opened: within(opened, "the websocket to open"),
+    closed,
+    opened,
     frames,
     send: (data) => ws.send(data),
     next: () =>
       within(frames.length ? Promise.resolve(frames.shift()) : new Promise((r) => waiting.push(r)), "a websocket frame"),
     close: () => ws.terminate(),
   };
+}
+
+// fate tells how an upgrade ended that should not succeed: the refusing status,
+// or "closed after 101".
+export async function fate(socket) {
+  const end = await socket.closed;
+  return end.status ? String(end.status) : "closed after 101";
+}
+
+// arrived waits until what was written before the call has been seen by the
+// server: whole exchanges on later connections.
+export async function arrived(url) {
+  for (let i = 0; i < 3; i++) await send(`${url}/not-here`);
+}
+
+// postPart starts a POST and stops in the middle of the body, once the server has
+// asked for it. answer resolves like send; abort cuts the connection.
+export async function postPart(url, part, length) {
+  let req;
+  const answer = new Promise((resolve) => {
+    req = httpRequest(url, {
+      method: "POST",
+      agent,
+      headers: { expect: "100-continue", "content-type": "text/plain", "content-length": length },
+    });
+    req.on("error", (err) => resolve({ reset: err.code }));
+    req.on("response", (res) => {
+      let body = "";
+      res.on("data", (chunk) => (body += chunk));
+      res.on("error", (err) => resolve({ reset: err.code }));
+      res.on("end", () => resolve({ status: res.statusCode, body }));
+    });
+  });
+  const asked = new Promise((resolve) => req.once("continue", resolve));
+  req.flushHeaders();
+  await within(asked, "100 Continue");
+  await new Promise((resolve) => req.write(part, resolve));
+  return { answer: within(answer, "the answer to the cut POST"), abort: () => req.destroy() };
 }

@@ -1,0 +1,25 @@
+// Every place where the Go server answers otherwise than the reference on
+// purpose, or where the reference's own answer is an accident. Both columns pass,
+// anything else fails. A row that is not here must match the reference exactly.
+import assert from "node:assert/strict";
+
+const table = {
+  //                                      the reference                        what Go may do instead
+  "packet 1 over websocket":             ["ignored",                           "closed"],
+  "upgrade refused by allow-request":    ["400",                               "403"],
+  "upgrade with an unsupported EIO":     ["closed after 101",                  "400"],
+  "upgrade that asks for polling":       ["closed after 101",                  "400"],
+  "upgrade of a session that upgrades":  ["closed after 101",                  "400"],
+  "octet-stream POST":                   ["400, session closed",               "400, session open"],
+  "undecodable POST":                    ["200 or reset",                      "400"],
+  "POST cut off by another":             ["reset",                             "400"],
+  "origin with a control character":     ["400 code 3",                        "400"],
+  "event without payload":               ["accepted",                          "closed"],
+  "binary event without attachments":    ["accepted",                          "closed"],
+};
+
+// accepts fails unless got is one of the outcomes of the row.
+export function accepts(row, got) {
+  assert.ok(table[row], `no row ${row}`);
+  assert.ok(table[row].some((outcome) => outcome.split(" or ").includes(got)), `${row}: got ${got}, want ${table[row].join(" / ")}`);
+}
