@@ -227,7 +227,7 @@ func TestBinaryPacketsAreReassembled(t *testing.T) {
 				Attachments: []Attachment{{5, []byte("one")}, {35, []byte("zero")}}}},
 		{"a literal that is no placeholder", `51-["a",{"_placeholder":false,"num":0},` + ph0 + `]`, []string{"x"},
 			Packet{Type: Event, Namespace: "/", Data: []byte(`["a",{"_placeholder":false,"num":0},` + ph0 + `]`),
-				Attachments: []Attachment{{38, []byte("x")}}}},
+				Attachments: []Attachment{{36, []byte("x")}}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, done, err := feed(new(Decoder), tt.text, tt.bins...)
@@ -288,7 +288,6 @@ func TestPacketsOutliveTheBuffersTheyCameFrom(t *testing.T) {
 }
 
 func TestCVE_2020_36049_LargePacketsTakeLinearTime(t *testing.T) {
-	t.Parallel()
 	in := []byte(`2["a",[` + strings.Repeat(`{"k":"\n"},`, 1<<18) + `0]]`)
 	if _, _, err := new(Decoder).Text(in); err != nil {
 		t.Fatal(err)
