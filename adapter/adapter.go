@@ -212,7 +212,7 @@ type Host interface {
 type Delivery interface {
 	// To queues the packet for m. It never blocks and never runs user code. Its
 	// error says why m will not get the packet; a broadcast ignores it, Send
-	// returns it.
+	// returns it. After an error the ack of DeliverWithAck is not called for m.
 	To(m Member) error
 	// Count returns how many times To was called.
 	Count() int

@@ -40,6 +40,13 @@ func NewCollector(op string, sources int) *Collector {
 	return &Collector{op: op, sources: sources, nodes: make(map[NodeID]*tally), wake: make(chan struct{}, 1)}
 }
 
+// Expect adds n sources.
+func (c *Collector) Expect(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sources += n
+}
+
 // Report says that node will deliver count answers. A second report of a named
 // node is ignored.
 func (c *Collector) Report(node NodeID, count int) {

@@ -69,8 +69,8 @@ type Message struct {
 
 // Receiver takes what a Bus received for one attachment: messages of one sender
 // arrive in the order they were published, so calls for one sender must not
-// overlap. It does not block, and may keep m. at is the message's position in
-// the log, empty where there is none.
+// overlap. It does not block, and m is its own from then on. at is the message's
+// position in the log, empty where there is none.
 type Receiver func(m *Message, at adapter.Offset)
 
 // Attach describes one namespace of one node to a Bus.

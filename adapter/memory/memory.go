@@ -166,22 +166,25 @@ func (a *Adapter) Members(t adapter.Target) []adapter.Member {
 // DeliverLocal queues p for the local sockets t selects and returns how many
 // there are.
 func (a *Adapter) DeliverLocal(p *adapter.Packet, t adapter.Target) int {
-	return a.to(a.host.Deliver(p, t.Flags), &t)
+	return a.to(a.host.Deliver(p, t.Flags), &t, nil)
 }
 
 // DeliverLocalWithAck is DeliverLocal for a packet that asks each socket for an
-// answer. ack may be called before it returns.
+// answer. ack may be called before it returns: among others with the error of
+// each socket that cannot take the packet, which counts like an answer.
 func (a *Adapter) DeliverLocalWithAck(ctx context.Context, p *adapter.Packet, t adapter.Target, ack func(adapter.Reply)) int {
-	return a.to(a.host.DeliverWithAck(ctx, p, t.Flags, ack), &t)
+	return a.to(a.host.DeliverWithAck(ctx, p, t.Flags, ack), &t, ack)
 }
 
-func (a *Adapter) to(d adapter.Delivery, t *adapter.Target) int {
+func (a *Adapter) to(d adapter.Delivery, t *adapter.Target, ack func(adapter.Reply)) int {
 	a.t.mu.RLock()
 	defer a.t.mu.RUnlock()
 	n := 0
 	a.t.selectLocked(t, func(e *entry) {
-		_ = d.To(e.m) // a broadcast skips whom it cannot reach
 		n++
+		if err := d.To(e.m); err != nil && ack != nil {
+			ack(adapter.Reply{Socket: e.id, Err: err})
+		}
 	})
 	return n
 }

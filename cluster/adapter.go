@@ -1,0 +1,182 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"iter"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/socketfleet/socketfleet/adapter"
+	"github.com/socketfleet/socketfleet/adapter/memory"
+)
+
+// Adapter is one namespace of one node: a memory.Adapter and its part in the
+// cluster.
+type Adapter struct {
+	*memory.Adapter
+
+	// Immutable after Provider.Open.
+	p    *Provider
+	host adapter.Host
+	ns   string
+	self adapter.NodeID
+	att  Attachment
+
+	requests requests
+	answers  answers
+	nodes    nodes
+
+	closed    atomic.Bool
+	closeOnce sync.Once
+	closeErr  error
+}
+
+var (
+	_ adapter.Adapter    = (*Adapter)(nil)
+	_ adapter.RoomLister = (*Adapter)(nil)
+)
+
+func newAdapter(p *Provider, h adapter.Host) *Adapter {
+	a := &Adapter{p: p, host: h, ns: h.Namespace(), self: newID()}
+	a.requests.init()
+	a.answers.init()
+	a.nodes.init()
+	user := p.opts.Rooms
+	a.Adapter = memory.New(h, memory.Options{
+		RoomCreated: func(ns string, r adapter.Room) {
+			a.att.RoomCreated(r)
+			if user.RoomCreated != nil {
+				user.RoomCreated(ns, r)
+			}
+		},
+		RoomDeleted: func(ns string, r adapter.Room) {
+			a.att.RoomDeleted(r)
+			if user.RoomDeleted != nil {
+				user.RoomDeleted(ns, r)
+			}
+		},
+		Joined: user.Joined,
+		Left:   user.Left,
+	})
+	return a
+}
+
+// newID returns 16 hexadecimal digits, the form of the reference's node and
+// request ids.
+func newID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// Self returns the id this namespace of this node has among its peers.
+func (a *Adapter) Self() adapter.NodeID { return a.self }
+
+// publish queues m for the other nodes.
+func (a *Adapter) publish(m *Message) error {
+	if a.closed.Load() {
+		return adapter.ErrClosed
+	}
+	m.From, m.Namespace = a.self, a.ns
+	volatile := m.Target.Flags.Has(adapter.Volatile) && m.Kind == Broadcast
+	return a.p.pub.out.push(outgoing{m: m, size: sizeOf(m), at: time.Now(), volatile: volatile}, false)
+}
+
+// reply queues an answer to the node that sent req.
+func (a *Adapter) reply(req *Message, m *Message) {
+	m.From, m.Namespace, m.RequestID = a.self, a.ns, req.RequestID
+	// What does not fit is counted by the queue; the requester times out.
+	_ = a.p.replies.out.push(outgoing{m: m, to: req.From, size: sizeOf(m), at: time.Now()}, false)
+}
+
+// remote returns t as other nodes should see it: a copy, since it outlives the
+// call.
+func remote(t adapter.Target) adapter.Target {
+	return adapter.Target{Rooms: slices.Clone(t.Rooms), Except: slices.Clone(t.Except), Flags: t.Flags}
+}
+
+// Broadcast implements adapter.Adapter.
+func (a *Adapter) Broadcast(p *adapter.Packet, t adapter.Target) error {
+	a.DeliverLocal(p, t)
+	if t.Flags.Has(adapter.Local) {
+		return nil
+	}
+	return a.publish(&Message{Kind: Broadcast, Packet: p, Target: remote(t)})
+}
+
+// SocketsJoin implements adapter.Adapter.
+func (a *Adapter) SocketsJoin(ctx context.Context, t adapter.Target, rooms ...adapter.Room) error {
+	if err := a.Adapter.SocketsJoin(ctx, t, rooms...); err != nil || t.Flags.Has(adapter.Local) {
+		return err
+	}
+	return a.publish(&Message{Kind: SocketsJoin, Target: remote(t), Rooms: slices.Clone(rooms)})
+}
+
+// SocketsLeave implements adapter.Adapter.
+func (a *Adapter) SocketsLeave(ctx context.Context, t adapter.Target, rooms ...adapter.Room) error {
+	if err := a.Adapter.SocketsLeave(ctx, t, rooms...); err != nil || t.Flags.Has(adapter.Local) {
+		return err
+	}
+	return a.publish(&Message{Kind: SocketsLeave, Target: remote(t), Rooms: slices.Clone(rooms)})
+}
+
+// DisconnectSockets implements adapter.Adapter.
+func (a *Adapter) DisconnectSockets(ctx context.Context, t adapter.Target, closeConn bool) error {
+	if err := a.Adapter.DisconnectSockets(ctx, t, closeConn); err != nil || t.Flags.Has(adapter.Local) {
+		return err
+	}
+	return a.publish(&Message{Kind: DisconnectSockets, Target: remote(t), Close: closeConn})
+}
+
+// ServerSideEmit implements adapter.Adapter.
+func (a *Adapter) ServerSideEmit(p *adapter.Packet) error {
+	return a.publish(&Message{Kind: ServerSideEmit, Packet: p})
+}
+
+// ServerCount implements adapter.Adapter.
+func (a *Adapter) ServerCount(ctx context.Context) (int, error) {
+	if a.closed.Load() {
+		return 0, adapter.ErrClosed
+	}
+	n, err := a.att.Peers(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return max(n, 1), nil
+}
+
+// Close implements adapter.Adapter. It announces the leave, publishes what was
+// queued before, and ends pending requests with adapter.ErrClosed. Later calls
+// return what the first returned.
+func (a *Adapter) Close(ctx context.Context) error {
+	a.closeOnce.Do(func() { a.closeErr = a.close(ctx) })
+	return a.closeErr
+}
+
+func (a *Adapter) close(ctx context.Context) error {
+	a.closed.Store(true)
+	a.requests.end()
+	a.answers.end()
+	flushed := make(chan struct{})
+	m := &Message{Kind: AdapterClose, From: a.self, Namespace: a.ns}
+	err := a.p.pub.out.push(outgoing{m: m, size: sizeOf(m), at: time.Now(), done: flushed}, true)
+	if err == nil {
+		select {
+		case <-flushed:
+		case <-ctx.Done():
+		}
+	}
+	_ = a.Adapter.Close(ctx) // memory only
+	err = a.att.Detach(ctx)
+	a.p.remove(a)
+	return err
+}
+
+// emptyReplies yields nothing.
+func emptyReplies() iter.Seq2[adapter.Reply, error] {
+	return func(func(adapter.Reply, error) bool) {}
+}

@@ -1,0 +1,175 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/socketfleet/socketfleet/adapter"
+)
+
+// Provider makes the adapters of one node that share a Bus.
+type Provider struct {
+	// Immutable after NewProvider.
+	bus     Bus
+	opts    Options
+	pub     *publisher
+	replies *replier
+	stop    context.CancelFunc
+	running sync.WaitGroup
+
+	received [256]atomic.Uint64 // by Kind
+	late     atomic.Uint64
+
+	mu       sync.Mutex // guards the following; leaf lock
+	closed   bool
+	adapters map[*Adapter]struct{}
+}
+
+var (
+	_ adapter.Provider       = (*Provider)(nil)
+	_ adapter.HealthReporter = (*Provider)(nil)
+)
+
+// NewProvider returns a provider of adapters joined by bus, which it owns: Close
+// closes the bus.
+func NewProvider(bus Bus, opts Options) *Provider {
+	opts = opts.withDefaults()
+	ctx, stop := context.WithCancel(context.Background())
+	p := &Provider{
+		bus:      bus,
+		opts:     opts,
+		pub:      &publisher{bus: bus, out: newOutbox(&opts), log: opts.Logger},
+		replies:  &replier{bus: bus, out: newOutbox(&opts)},
+		stop:     stop,
+		adapters: make(map[*Adapter]struct{}),
+	}
+	p.running.Go(func() { p.pub.run(ctx) })
+	p.running.Go(func() { p.replies.run(ctx) })
+	return p
+}
+
+// Open implements adapter.Provider: it attaches h's namespace to the bus.
+func (p *Provider) Open(ctx context.Context, h adapter.Host) (adapter.Adapter, error) {
+	a := newAdapter(p, h)
+	if !p.add(a) {
+		return nil, adapter.ErrClosed
+	}
+	att, err := p.bus.Attach(ctx, Attach{
+		Namespace: h.Namespace(), Self: a.self, Receive: a.receive, HasRoom: a.HasRoom,
+	})
+	if err != nil {
+		p.remove(a)
+		return nil, fmt.Errorf("socketio: join namespace %s: %w", h.Namespace(), err)
+	}
+	a.att = att
+	return a, nil
+}
+
+// Close implements adapter.Provider. It closes the adapters that are still open,
+// publishes what is queued until ctx is done, and closes the bus.
+func (p *Provider) Close(ctx context.Context) error {
+	for _, a := range p.shut() {
+		_ = a.Close(ctx) // the bus is closed below in any case
+	}
+	p.pub.out.close()
+	p.replies.out.close()
+	cut := context.AfterFunc(ctx, p.stop)
+	p.running.Wait()
+	cut()
+	p.stop()
+	if err := p.bus.Close(ctx); err != nil {
+		return fmt.Errorf("socketio: close bus: %w", err)
+	}
+	return nil
+}
+
+func (p *Provider) shut() []*Adapter {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	open := make([]*Adapter, 0, len(p.adapters))
+	for a := range p.adapters {
+		open = append(open, a)
+	}
+	return open
+}
+
+func (p *Provider) add(a *Adapter) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.adapters[a] = struct{}{}
+	return true
+}
+
+func (p *Provider) remove(a *Adapter) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.adapters, a)
+}
+
+// Health implements adapter.HealthReporter. A bus that does not report its
+// health is up.
+func (p *Provider) Health() adapter.Health {
+	if h, ok := p.bus.(adapter.HealthReporter); ok {
+		return h.Health()
+	}
+	return adapter.Health{Up: true}
+}
+
+// Stats are counters since the start of a Provider, and gauges.
+type Stats struct {
+	Published       uint64 // messages the bus took
+	PublishErrors   uint64 // attempts that failed
+	Dropped         uint64 // messages given up: volatile ones for space, old ones during an outage
+	Refused         uint64 // messages not queued: adapter.ErrQueueFull, or volatile without space
+	QueueMessages   int
+	QueueBytes      int // estimated
+	ReplyErrors     uint64
+	RepliesDropped  uint64          // answers not queued for want of space
+	RepliesLate     uint64          // answers to requests that had ended
+	Received        map[Kind]uint64 // messages of other nodes
+	Unknown         uint64          // received messages of unknown kinds
+	RequestsPending int
+	Bus             BusHealth
+}
+
+// Stats returns a snapshot.
+func (p *Provider) Stats() Stats {
+	out, rep := p.pub.out.stats(), p.replies.out.stats()
+	s := Stats{
+		Published:      p.pub.published.Load(),
+		PublishErrors:  p.pub.failures.Load(),
+		Dropped:        out.dropped,
+		Refused:        out.refused,
+		QueueMessages:  out.messages,
+		QueueBytes:     out.bytes,
+		ReplyErrors:    p.replies.failures.Load(),
+		RepliesDropped: rep.dropped + rep.refused,
+		RepliesLate:    p.late.Load(),
+		Received:       make(map[Kind]uint64),
+		Bus:            p.Health(),
+	}
+	for i := range p.received {
+		n := p.received[i].Load()
+		if k := Kind(i); n > 0 && k.Known() {
+			s.Received[k] = n
+		} else {
+			s.Unknown += n
+		}
+	}
+	p.mu.Lock()
+	open := make([]*Adapter, 0, len(p.adapters))
+	for a := range p.adapters {
+		open = append(open, a)
+	}
+	p.mu.Unlock()
+	for _, a := range open {
+		s.RequestsPending += a.requests.len()
+	}
+	return s
+}
