@@ -15,6 +15,7 @@ const table = {
   "POST cut off by another":             ["reset",                             "400"],
   "origin with a control character":     ["400 code 3",                        "400"],
   "event without payload":               ["accepted",                          "closed"],
+  "placeholder with a fractional number":["accepted",                          "closed"],
   "binary event without attachments":    ["accepted",                          "closed"],
 };
 

@@ -62,16 +62,18 @@ export async function openPolling(url, path, query = {}) {
 
 // openWebSocket opens a WebSocket. next() resolves with each frame in turn: a
 // string for text, a Buffer for binary. closed resolves with {code, reason}, or
-// {status, body} when the upgrade was refused.
-export function openWebSocket(url, path, query = {}, opts = {}) {
+// {status, body} when the upgrade was refused. With opts.heartbeat pings are
+// answered and not handed out.
+export function openWebSocket(url, path, query = {}, { heartbeat = false, ...opts } = {}) {
   const ws = new WebSocket(address(url.replace("http", "ws"), path, { EIO: 4, transport: "websocket", ...query }), opts);
   const [frames, waiting] = [[], []];
   ws.on("message", (data, binary) => {
     const frame = binary ? data : data.toString();
+    if (heartbeat && frame === "2") return ws.send("3");
     if (waiting.length) waiting.shift()(frame);
     else frames.push(frame);
   });
-  const closed = within(new Promise((resolve) => {
+  const closed = new Promise((resolve) => {
     ws.on("error", () => {});
     ws.on("close", (code, reason) => resolve({ code, reason: reason.toString() }));
     ws.on("unexpected-response", (req, res) => {
@@ -82,21 +84,24 @@ export function openWebSocket(url, path, query = {}, opts = {}) {
         ws.terminate();
       });
     });
-  }), "the websocket to close", 20_000);
-  closed.catch(() => {});
+  });
   const opened = within(new Promise((resolve, reject) => {
     ws.on("open", resolve);
     closed.then((end) => reject(new Error(`websocket refused: ${JSON.stringify(end)}`)));
   }), "the websocket to open");
   opened.catch(() => {});
+  const next = () => {
+    if (frames.length) return Promise.resolve(frames.shift());
+    const gone = closed.then((end) => Promise.reject(new Error(`websocket closed: ${JSON.stringify(end)}`)));
+    return within(Promise.race([new Promise((resolve) => waiting.push(resolve)), gone]), "a websocket frame");
+  };
   return {
     ws,
     closed,
     opened,
     frames,
     send: (data) => ws.send(data),
-    next: () =>
-      within(frames.length ? Promise.resolve(frames.shift()) : new Promise((r) => waiting.push(r)), "a websocket frame"),
+    next,
     close: () => ws.terminate(),
   };
 }
