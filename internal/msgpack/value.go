@@ -77,7 +77,8 @@ func (v Value) kind() kind {
 	return kindNumber
 }
 
-// IsMap, IsArray and IsText report what v is.
+// IsNull, IsMap, IsArray and IsText report what v is; an absent value is null.
+func (v Value) IsNull() bool  { return v.kind() == kindNil }
 func (v Value) IsMap() bool   { return v.kind() == kindMap }
 func (v Value) IsArray() bool { return v.kind() == kindArray }
 func (v Value) IsText() bool  { return v.kind() == kindString }
@@ -233,4 +234,15 @@ func (v Value) AppendPlainJSON(dst []byte) ([]byte, error) {
 	}
 	dst, _, err := ToPlainJSON(dst, v.b)
 	return dst, err
+}
+
+// FirstElement returns where the first element of a JSON array lies; ok is false
+// when there is none, or json is no array.
+func FirstElement(json []byte) (from, to int, ok bool) {
+	c := cursor{b: json, i: skipSpace(json, 0)}
+	if !c.at('[') || !c.next() {
+		return 0, 0, false
+	}
+	end, err := scanValue(json, c.i, 0)
+	return c.i, end, err == nil
 }
