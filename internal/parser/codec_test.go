@@ -140,7 +140,7 @@ type renamed struct {
 	Ptr   *int    `json:"ptr,string"`
 	S     string  `json:",string"`
 	F     float64 `json:"f,omitempty,string"`
-	Bad   any     `json:"bad\"name"`
+	Bad   any
 	E     error
 }
 

@@ -162,7 +162,6 @@ func canonical(data []byte, marks []mark) ([]byte, []Attachment) {
 type header struct {
 	packet      Packet
 	attachments int
-	binary      bool
 	rest        []byte
 }
 

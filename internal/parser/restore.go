@@ -204,9 +204,8 @@ func (r *restorer) walk(v reflect.Value, depth int) error {
 func (r *restorer) rawMessage(v reflect.Value) error {
 	text := v.Bytes()
 	for i, h := range r.holes {
-		token := []byte(r.token(i))
-		if bytes.Contains(text, token) {
-			text = bytes.Replace(text, token, []byte(base64.StdEncoding.EncodeToString(h.data)), 1)
+		if token := r.token(i); bytes.Contains(text, []byte(token)) {
+			text = bytes.Replace(text, []byte(token), base64.StdEncoding.AppendEncode(nil, h.data), 1)
 		}
 	}
 	v.SetBytes(text)
