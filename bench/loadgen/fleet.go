@@ -136,6 +136,11 @@ func (f *Fleet) ended(err error) {
 	f.fail(fmt.Errorf("loadgen: connection lost: %w", err))
 }
 
+// AwaitEvents returns when the clients have received total events since Dial.
+func (f *Fleet) AwaitEvents(ctx context.Context, total int64) error {
+	return f.await(ctx, &f.events, total)
+}
+
 // await returns when counter has reached want.
 func (f *Fleet) await(ctx context.Context, counter *atomic.Int64, want int64) error {
 	for counter.Load() < want {
