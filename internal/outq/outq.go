@@ -54,6 +54,9 @@ func (q *Queue[T]) Take(dst []T, limit int) ([]T, int) {
 	return dst, taken
 }
 
+// Peek returns the item that Take would give first. The queue must not be empty.
+func (q *Queue[T]) Peek() T { return q.items[q.head] }
+
 // Done tells that n taken bytes have left.
 func (q *Queue[T]) Done(n int) { q.flying -= n }
 

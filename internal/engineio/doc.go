@@ -1,0 +1,42 @@
+// Package engineio is an Engine.IO 4 server: it turns HTTP requests and WebSocket
+// connections into sessions that exchange messages with a client.
+//
+// It follows the reference server (packages/engine.io/lib server.ts, socket.ts,
+// transports/) byte by byte on the wire and differs from it on purpose here:
+//
+//   - Requests with an Origin header must come from the same host or from an
+//     allowed origin, WebSocket upgrades included. The reference leaves that to
+//     the application.
+//   - The protocol revision belongs to the session. An upgrade that names another
+//     one, or none, is refused (CVE-2026-102599).
+//   - An unsupported revision is refused before the 101 response instead of after.
+//   - A close packet on a WebSocket ends the session at once.
+//   - A heartbeat in flight survives an upgrade, and pongs nobody asked for are
+//     ignored.
+//   - Everything a peer can make grow is bounded: queues, payloads, packets per
+//     payload, fragments per message, and the time each may take.
+//
+// A session has one transport: polling, whose waiting GET request is the flusher,
+// or a WebSocket, read through gorilla/websocket and written by a goroutine that
+// exists only while something is queued. What depends on the protocol revision is
+// in codec.go and message.go; what depends on the transport is behind the
+// transport interface in transport.go.
+//
+// # Concurrency
+//
+// All exported methods are safe for concurrent use, and none of Send,
+// SendVolatile and Close blocks.
+//
+// Locks: Server.mu and Session.mu are never held together. Session.mu guards the
+// session, its queue and its transports; no user code and no I/O runs under it.
+//
+// Goroutines: a WebSocket session has one reader, and one flusher while packets
+// wait. A polling session has none of its own. The heartbeat is one timer. The end
+// of a session takes one short-lived goroutine, which tells the Receiver. Each
+// holds a reference to its session; Shutdown waits until all sessions have lost
+// all of theirs.
+//
+// Receiver methods of one session are called by one goroutine at a time, in the
+// order of arrival. While one of them blocks, the session reads nothing more and
+// its heartbeat does not time out.
+package engineio

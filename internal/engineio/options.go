@@ -1,0 +1,171 @@
+package engineio
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/socketfleet/socketfleet/internal/sid"
+)
+
+// Transport names, as they appear in queries.
+const (
+	Polling   = "polling"
+	WebSocket = "websocket"
+)
+
+// Options configure a Server. The zero value means the reference's defaults; a
+// negative duration or size disables what it bounds.
+type Options struct {
+	// Path is where the server is mounted; default "/socket.io/". The server does
+	// not route: it answers whatever the mux hands it. Server.Path returns the
+	// normalized form for the mux.
+	Path string
+	// NoTrailingSlash leaves the slash at the end of Path away.
+	NoTrailingSlash bool
+
+	// PingInterval is the time from one pong to the next ping; default 25 s.
+	PingInterval time.Duration
+	// PingTimeout is how long a pong may take; default 20 s.
+	PingTimeout time.Duration
+	// NoPingJitter sends the first ping after exactly PingInterval. Otherwise, where
+	// PingInterval is 10 s or more, it leaves after a random half to whole interval,
+	// so that clients that connected together do not stay in step.
+	NoPingJitter bool
+	// UpgradeTimeout bounds the probing of a new transport; default 10 s.
+	UpgradeTimeout time.Duration
+	// WriteTimeout bounds one write of at most 64 KiB; default 10 s.
+	WriteTimeout time.Duration
+	// CloseTimeout bounds how long a closing session waits for its client: for the
+	// next poll, or for the answer to a close frame; default 30 s.
+	CloseTimeout time.Duration
+	// BodyTimeout bounds the reading of a POST body and of a WebSocket message that
+	// has begun; default 30 s.
+	BodyTimeout time.Duration
+
+	// MaxPayload is the size limit in bytes of a POST body, of a WebSocket message,
+	// and of what one poll returns (unless one message alone is larger); default 1e6.
+	MaxPayload int64
+	// MaxPacketsPerPayload is how many packets a POST body may hold; default 1000.
+	MaxPacketsPerPayload int
+	// MaxQueueBytes is how much may wait for one client; default 1 MiB. A client
+	// that falls further behind is disconnected.
+	MaxQueueBytes int
+	// HighWaterBytes is how much may wait before volatile messages are dropped;
+	// default 64 KiB.
+	HighWaterBytes int
+	// MaxConnections bounds the number of sessions; zero is no bound. Beyond it
+	// handshakes are answered 503.
+	MaxConnections int
+
+	// Transports lists what clients may use; default polling and websocket.
+	Transports []string
+	// DisableUpgrades advertises no upgrade to clients that poll.
+	DisableUpgrades bool
+
+	// Origins are the origins, besides the server's own, whose pages may connect,
+	// as "https://app.example.com". "*" allows all. A list switches on CORS response
+	// headers and preflight answers. Requests without an Origin header always pass.
+	Origins []string
+	// AllowCredentials adds Access-Control-Allow-Credentials for listed origins; it
+	// has no effect on those that only "*" allows.
+	AllowCredentials bool
+	// TrustedProxies are the peers whose X-Forwarded-For, X-Forwarded-Host and
+	// X-Forwarded-Proto headers count.
+	TrustedProxies []netip.Prefix
+	// AllowRequest decides about a handshake: an error refuses it with code 4 and
+	// the error's text. Requests of an existing session are not asked again.
+	AllowRequest func(r *http.Request) error
+	// GenerateID makes session ids; default sid.Engine(NodeID).
+	GenerateID func(r *http.Request) (string, error)
+	// NodeID stands in front of generated session ids: at most 43 letters, digits,
+	// '-' and '_'.
+	NodeID string
+
+	// Cookie is the template of a cookie that carries the session id, set on polling
+	// handshakes only; nil is none. With an empty name it is the reference's: "io",
+	// path "/", HttpOnly, SameSite=Lax.
+	Cookie *http.Cookie
+	// InitialHeaders may change the response headers of a session's first request,
+	// and Headers those of every successful response, upgrades included.
+	InitialHeaders, Headers func(h http.Header, r *http.Request)
+	// CompressionThreshold is the size in bytes from which poll responses are
+	// compressed for clients that accept it; default 1024.
+	CompressionThreshold int
+
+	// OnConnectionError hears of every refused request. It must not block.
+	OnConnectionError func(e *ConnectionError)
+	// Foreign may answer a request whose well-formed session id is not known here,
+	// by forwarding it to the node that owns it; false leaves it to be refused.
+	Foreign func(w http.ResponseWriter, r *http.Request, sid string) bool
+
+	// Logger defaults to slog.Default.
+	Logger *slog.Logger
+}
+
+// withDefaults checks o and fills in what is missing. In the result zero means
+// disabled.
+func (o Options) withDefaults() (Options, error) {
+	o.Path = normalizePath(o.Path, o.NoTrailingSlash)
+	setDefault(&o.PingInterval, 25*time.Second)
+	setDefault(&o.PingTimeout, 20*time.Second)
+	setDefault(&o.UpgradeTimeout, 10*time.Second)
+	setDefault(&o.WriteTimeout, 10*time.Second)
+	setDefault(&o.CloseTimeout, 30*time.Second)
+	setDefault(&o.BodyTimeout, 30*time.Second)
+	setDefault(&o.MaxPayload, 1_000_000)
+	setDefault(&o.MaxPacketsPerPayload, 1000)
+	setDefault(&o.MaxQueueBytes, 1<<20)
+	setDefault(&o.HighWaterBytes, 64<<10)
+	setDefault(&o.CompressionThreshold, 1024)
+	if o.Transports == nil {
+		o.Transports = []string{Polling, WebSocket}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.MaxConnections < 0 {
+		o.MaxConnections = 0
+	}
+	return o, o.check()
+}
+
+func (o *Options) check() error {
+	if len(o.Transports) == 0 {
+		return errors.New("engineio: options: no transport")
+	}
+	for _, name := range o.Transports {
+		if name != Polling && name != WebSocket {
+			return fmt.Errorf("engineio: options: unknown transport %q", name)
+		}
+	}
+	if o.NodeID != "" && !sid.ValidNode(o.NodeID) {
+		return fmt.Errorf("engineio: options: node id %q: want 1 to %d letters, digits, '-' or '_'", o.NodeID, sid.MaxNode)
+	}
+	return nil
+}
+
+// setDefault replaces zero by def, and what is negative by zero.
+func setDefault[T ~int | ~int64](v *T, def T) {
+	switch {
+	case *v == 0:
+		*v = def
+	case *v < 0:
+		*v = 0
+	}
+}
+
+func normalizePath(path string, noSlash bool) string {
+	if path == "" {
+		path = "/socket.io"
+	}
+	path = strings.TrimSuffix(path, "/")
+	if !noSlash {
+		path += "/"
+	}
+	return path
+}

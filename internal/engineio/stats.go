@@ -1,0 +1,102 @@
+package engineio
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Stats is a snapshot of a server's counters. The first three fields are current
+// numbers, all others count since the start.
+type Stats struct {
+	Sessions  int // open sessions
+	Polling   int // of these, on HTTP long-polling
+	WebSocket int // of these, on a WebSocket
+
+	Opened          uint64
+	Upgraded        uint64            // sessions that moved from polling to a WebSocket
+	Closed          map[Reason]uint64 // reasons other than those of this package count as forced close
+	HandshakeErrors map[Code]uint64   // refused requests
+	Overloaded      uint64            // handshakes answered 503
+	OriginsRefused  uint64
+
+	PacketsIn, PacketsOut uint64
+	BytesIn, BytesOut     uint64 // of packets, without framing on the way in
+	SlowConsumers         uint64 // sessions closed because the client fell behind
+	VolatileDropped       uint64
+	UnsolicitedPongs      uint64
+	Panics                uint64 // recovered from the program's handlers
+}
+
+var allReasons = [...]Reason{
+	ReasonTransportClose, ReasonTransportError, ReasonForcedClose,
+	ReasonPingTimeout, ReasonParseError, ReasonShutdown,
+}
+
+// counters are what Stats is read from.
+type counters struct {
+	sessions, polling, webSocket atomic.Int64
+	opened, upgraded             atomic.Uint64
+	closed                       [len(allReasons)]atomic.Uint64
+	refused                      [codes]atomic.Uint64
+	overloaded, originsRefused   atomic.Uint64
+	packetsIn, packetsOut        atomic.Uint64
+	bytesIn, bytesOut            atomic.Uint64
+	slow, volatileDropped        atomic.Uint64
+	pongs, panics                atomic.Uint64
+}
+
+func (c *counters) closedWith(r Reason) *atomic.Uint64 {
+	for i, known := range allReasons {
+		if r == known {
+			return &c.closed[i]
+		}
+	}
+	return c.closedWith(ReasonForcedClose)
+}
+
+func (c *counters) transport(name string) *atomic.Int64 {
+	if name == WebSocket {
+		return &c.webSocket
+	}
+	return &c.polling
+}
+
+// Stats returns the server's counters.
+func (srv *Server) Stats() Stats {
+	c := &srv.count
+	st := Stats{
+		Sessions:         int(c.sessions.Load()),
+		Polling:          int(c.polling.Load()),
+		WebSocket:        int(c.webSocket.Load()),
+		Opened:           c.opened.Load(),
+		Upgraded:         c.upgraded.Load(),
+		Closed:           make(map[Reason]uint64, len(allReasons)),
+		HandshakeErrors:  make(map[Code]uint64, codes),
+		Overloaded:       c.overloaded.Load(),
+		OriginsRefused:   c.originsRefused.Load(),
+		PacketsIn:        c.packetsIn.Load(),
+		PacketsOut:       c.packetsOut.Load(),
+		BytesIn:          c.bytesIn.Load(),
+		BytesOut:         c.bytesOut.Load(),
+		SlowConsumers:    c.slow.Load(),
+		VolatileDropped:  c.volatileDropped.Load(),
+		UnsolicitedPongs: c.pongs.Load(),
+		Panics:           c.panics.Load(),
+	}
+	for i, r := range allReasons {
+		st.Closed[r] = c.closed[i].Load()
+	}
+	for i := range c.refused {
+		st.HandshakeErrors[Code(i)] = c.refused[i].Load()
+	}
+	return st
+}
+
+// logGate lets one log line pass in 10 s, so that clients cannot flood the log.
+type logGate struct{ next atomic.Int64 }
+
+func (g *logGate) allow() bool {
+	now := time.Now().UnixNano()
+	next := g.next.Load()
+	return now >= next && g.next.CompareAndSwap(next, now+int64(10*time.Second))
+}
