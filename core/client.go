@@ -1,0 +1,333 @@
+package core
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/socketfleet/socketfleet/internal/engineio"
+	"github.com/socketfleet/socketfleet/internal/parser"
+)
+
+// reassemblyTimeout bounds the wait for the attachments of a packet.
+const reassemblyTimeout = 30 * time.Second
+
+// errInboundOverflow is why a client that sends faster than it is served is
+// disconnected.
+var errInboundOverflow = errors.New("socketio: more events than the inbound queue holds")
+
+// client is one connection: it parses what comes in and tells the sockets of its
+// namespaces apart (socket.io lib/client.ts).
+type client struct {
+	// Immutable after open.
+	srv  *Server
+	sess *engineio.Session
+
+	pendingAcks atomic.Int64 // answers this server waits for on the connection
+
+	// Owned by the reader goroutine.
+	dec        parser.Decoder
+	reassembly *time.Timer // runs while attachments are awaited
+
+	mu      sync.Mutex // guards the following
+	entries []entry    // a handful at most: MaxNamespacesPerClient
+	left    []string   // namespaces this server ended, whose late packets are ignored
+	closed  bool
+	connect *time.Timer // ends a connection that joins no namespace
+}
+
+// entry is a namespace the client has joined or is joining.
+type entry struct {
+	name string
+	s    *Socket // nil while a dynamic namespace is being looked up
+}
+
+var _ engineio.Receiver = (*client)(nil)
+
+// open is the engine's Handler.
+func (srv *Server) open(sess *engineio.Session) engineio.Receiver {
+	c := &client{srv: srv, sess: sess}
+	c.dec.Init(&srv.limits)
+	if d := srv.opts.ConnectTimeout; d > 0 {
+		c.connect = time.AfterFunc(d, func() {
+			srv.stats.connectTimeouts.Add(1)
+			c.forceClose(nil, true)
+		})
+	}
+	return c
+}
+
+// Text implements engineio.Receiver.
+func (c *client) Text(data []byte) {
+	p, done, err := c.dec.Text(data)
+	switch {
+	case err != nil:
+		c.violation(err)
+	case done:
+		c.handle(&p)
+	case !c.connected():
+		c.violation(errors.New("binary packet before a namespace was joined"))
+	default:
+		c.reassembly = time.AfterFunc(reassemblyTimeout, func() {
+			c.violation(errors.New("attachments did not arrive in time"))
+		})
+	}
+}
+
+// Binary implements engineio.Receiver.
+func (c *client) Binary(data []byte) {
+	p, done, err := c.dec.Binary(data)
+	if err != nil {
+		c.violation(err)
+		return
+	}
+	if done {
+		c.reassembly.Stop()
+		c.handle(&p)
+	}
+}
+
+// Closed implements engineio.Receiver.
+func (c *client) Closed(reason engineio.Reason, err error) {
+	if c.reassembly != nil {
+		c.reassembly.Stop()
+	}
+	c.end(DisconnectReason(reason), err)
+}
+
+// end closes the client's sockets. It does not close the connection.
+func (c *client) end(reason DisconnectReason, err error) {
+	c.mu.Lock()
+	c.closed = true
+	entries := c.entries
+	c.entries = nil
+	c.stopConnectTimerLocked()
+	c.mu.Unlock()
+	for _, e := range entries {
+		if e.s != nil {
+			e.s.close(reason, err)
+		}
+	}
+}
+
+// forceClose ends the connection from this side. Its sockets end at once, even
+// where a polling client has yet to fetch what is queued for it.
+func (c *client) forceClose(err error, flush bool) {
+	c.end(ReasonForcedClose, err)
+	c.sess.Close(engineio.Reason(ReasonForcedClose), flush)
+}
+
+// violation ends the connection of a client that broke the protocol.
+func (c *client) violation(err error) {
+	c.srv.stats.protocolErrors.Add(1)
+	c.srv.log.Debug("socketio: bad packet", "event", "packet.refused", "remote", c.sess.Request().RemoteAddr(), "err", err)
+	c.forceClose(err, true)
+}
+
+func (c *client) write(m *engineio.Message) error {
+	switch err := c.sess.Send(m); {
+	case err == nil:
+		return nil
+	case errors.Is(err, engineio.ErrClosed):
+		return ErrDisconnected
+	default:
+		return err
+	}
+}
+
+// connected reports whether a namespace has been joined.
+func (c *client) connected() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.ContainsFunc(c.entries, func(e entry) bool { return e.s != nil && e.s.Connected() })
+}
+
+// find returns the client's socket of a namespace, and whether it has joined or
+// is joining it.
+func (c *client) find(name string) (s *Socket, found bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.entries {
+		if e.name == name {
+			return e.s, true
+		}
+	}
+	return nil, false
+}
+
+// handle acts on one packet. What does not fit the state of its namespace closes
+// the connection.
+func (c *client) handle(p *parser.Packet) {
+	s, found := c.find(p.Namespace)
+	if p.Type == parser.Connect && !found {
+		c.join(p)
+		return
+	}
+	if s == nil || !s.Connected() {
+		if s != nil && s.closed() || c.hasLeft(p.Namespace) {
+			return // it crossed our own disconnect on the wire
+		}
+		c.violation(fmt.Errorf("%v packet for a namespace not joined", p.Type))
+		return
+	}
+	switch p.Type {
+	case parser.Event:
+		if !s.receive(p) {
+			c.srv.stats.inboundOverflows.Add(1)
+			c.forceClose(errInboundOverflow, false)
+		}
+	case parser.Ack:
+		s.onAck(p)
+	case parser.Disconnect:
+		c.drop(s)
+		s.close(ReasonClientNamespace, nil)
+	default:
+		c.violation(fmt.Errorf("%v packet for a namespace joined already", p.Type))
+	}
+}
+
+func (c *client) hasLeft(name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Contains(c.left, name)
+}
+
+// join starts a client's way into a namespace.
+func (c *client) join(p *parser.Packet) {
+	h := Handshake{req: c.sess.Request(), auth: json.RawMessage("{}"), at: time.Now()}
+	if p.Data != nil {
+		h.auth = append(json.RawMessage(nil), p.Data...)
+	}
+	name := p.Namespace
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return
+	}
+	if exceeds(len(c.entries)+1, c.srv.opts.MaxNamespacesPerClient) {
+		c.mu.Unlock()
+		c.srv.stats.limit("namespaces_per_client")
+		c.refuse(name, errors.New("too many namespaces"))
+		return
+	}
+	c.entries = append(c.entries, entry{name: name})
+	c.left = slices.DeleteFunc(c.left, func(n string) bool { return n == name })
+	c.mu.Unlock()
+
+	if n, ok := c.srv.acquire(name); ok {
+		c.enter(n, h)
+		return
+	}
+	// The lookup runs user code, which must not hold up the reader.
+	c.srv.work.Add(1)
+	go func() {
+		defer c.srv.work.Done()
+		n, err := c.srv.acquireDynamic(c.sess.Context(), name, h.auth)
+		if err != nil {
+			c.forget(name)
+			c.refuse(name, err)
+			return
+		}
+		c.enter(n, h)
+	}()
+}
+
+// enter takes a client through the middlewares of a namespace it holds a
+// reference to.
+func (c *client) enter(n *Namespace, h Handshake) {
+	s := newSocket(n, c, h)
+	if !c.bind(s) {
+		n.release()
+		return
+	}
+	if !n.runsOnConnect() {
+		s.accept()
+		return
+	}
+	s.mu.Lock()
+	s.queueLocked(task{do: s.runConnect})
+	s.mu.Unlock()
+}
+
+// bind makes s the client's socket of its namespace, unless the client has gone.
+func (c *client) bind(s *Socket) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	for i := range c.entries {
+		if c.entries[i].name == s.nsp.name {
+			c.entries[i].s = s
+		}
+	}
+	return true
+}
+
+// forget removes the entry of a namespace that could not be joined.
+func (c *client) forget(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.entries = slices.DeleteFunc(c.entries, func(e entry) bool { return e.name == name })
+}
+
+// drop removes s from the client's sockets.
+func (c *client) drop(s *Socket) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.entries = slices.DeleteFunc(c.entries, func(e entry) bool { return e.s == s })
+}
+
+// refuse answers a CONNECT with an error; the connection stays.
+func (c *client) refuse(name string, err error) {
+	c.srv.stats.connectErrors.Add(1)
+	data := connectErrorPayload(marshalJSON, err)
+	_ = c.write(encodePacket(parser.ConnectError, name, 0, false, data, nil)) // the client may have gone
+}
+
+// joined is called when a socket has been accepted.
+func (c *client) joined() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopConnectTimerLocked()
+}
+
+func (c *client) stopConnectTimerLocked() {
+	if c.connect != nil {
+		c.connect.Stop()
+		c.connect = nil
+	}
+}
+
+// disconnect ends one namespace and tells the client.
+func (c *client) disconnect(s *Socket) {
+	if !s.Connected() {
+		return
+	}
+	c.mu.Lock()
+	if !slices.Contains(c.left, s.nsp.name) && len(c.left) < c.srv.opts.MaxNamespacesPerClient {
+		c.left = append(c.left, s.nsp.name)
+	}
+	c.entries = slices.DeleteFunc(c.entries, func(e entry) bool { return e.s == s })
+	c.mu.Unlock()
+	if s.close(ReasonServerNamespace, nil) {
+		_ = s.write(encodePacket(parser.Disconnect, s.nsp.name, 0, false, nil, nil)) // the connection may have gone
+	}
+}
+
+// disconnectAll ends every namespace, then the connection.
+func (c *client) disconnectAll() {
+	c.mu.Lock()
+	entries := slices.Clone(c.entries)
+	c.mu.Unlock()
+	for _, e := range entries {
+		if e.s != nil {
+			c.disconnect(e.s)
+		}
+	}
+	c.forceClose(nil, true)
+}

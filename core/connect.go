@@ -1,0 +1,72 @@
+package core
+
+import (
+	"errors"
+
+	"github.com/socketfleet/socketfleet/adapter"
+	"github.com/socketfleet/socketfleet/internal/engineio"
+	"github.com/socketfleet/socketfleet/internal/parser"
+)
+
+// runConnect takes a socket through the middlewares, accepts it and runs the
+// OnConnect handlers, on the socket's dispatcher: its first events wait behind.
+func (s *Socket) runConnect() {
+	if err := s.runMiddleware(); err != nil {
+		s.client.drop(s)
+		if s.close(ReasonServerNamespace, nil) {
+			s.client.refuse(s.nsp.name, err)
+		}
+		return
+	}
+	if !s.accept() {
+		return
+	}
+	ctx := s.Context()
+	for h := range s.nsp.chain() {
+		for _, fn := range h.connect {
+			s.nsp.srv.failed("OnConnect", s.nsp, guard(func() error { return fn(ctx, s) }))
+		}
+	}
+}
+
+// runMiddleware returns what the first refusing middleware says. A panic is
+// logged here and refuses the socket without giving anything away.
+func (s *Socket) runMiddleware() error {
+	ctx := s.Context()
+	for h := range s.nsp.chain() {
+		for _, fn := range h.middleware {
+			err := guard(func() error { return fn(ctx, s) })
+			if _, ok := err.(*panicError); ok {
+				s.nsp.srv.failed("middleware", s.nsp, err)
+				return errors.New("internal error")
+			}
+			if err != nil {
+				return err
+			}
+			if s.closed() {
+				return ErrDisconnected
+			}
+		}
+	}
+	return nil
+}
+
+// encodePacket builds the one message all recipients share.
+func encodePacket(t parser.Type, nsp string, id uint64, hasID bool, data []byte, atts []adapter.Attachment) *engineio.Message {
+	buf := engineio.Reserve(len(data) + len(nsp) + 32)
+	buf = parser.AppendHeader(buf, t, len(atts), nsp, id, hasID)
+	buf = append(buf, data...)
+	if len(atts) == 0 {
+		return engineio.NewMessage(buf, nil)
+	}
+	bins := make([][]byte, len(atts))
+	for i, a := range atts {
+		bins[i] = a.Data
+	}
+	return engineio.NewMessage(buf, bins)
+}
+
+// connectReply is the answer to an accepted CONNECT.
+func connectReply(nsp, id string) *engineio.Message {
+	return encodePacket(parser.Connect, nsp, 0, false, []byte(`{"sid":"`+id+`"}`), nil)
+}

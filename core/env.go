@@ -1,0 +1,112 @@
+package core
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// OptionsFromEnv reads every option that a string can express from the
+// environment. The variable of a field is prefix followed by the field's name in
+// capitals with underscores, such as SOCKETIO_PING_INTERVAL for the prefix
+// "SOCKETIO_"; AdapterURL is prefix + "ADAPTER". Durations are written as 25s,
+// lists with commas, networks as 10.0.0.0/8 or an address, booleans as true or
+// false. An unset or empty variable leaves the default; an error names the
+// variable and never its value's secret parts.
+func OptionsFromEnv(prefix string) (*Options, error) {
+	opts := new(Options)
+	v := reflect.ValueOf(opts).Elem()
+	for i := range v.NumField() {
+		name := prefix + envName(v.Type().Field(i).Name)
+		text := os.Getenv(name)
+		if text == "" {
+			continue
+		}
+		if err := setField(v.Field(i), text); err != nil {
+			return nil, fmt.Errorf("socketio: environment variable %s: %w", name, err)
+		}
+	}
+	return opts, nil
+}
+
+// envName turns a field name into the tail of its variable's name.
+func envName(field string) string {
+	if field == "AdapterURL" {
+		return "ADAPTER"
+	}
+	var b strings.Builder
+	runes := []rune(field)
+	for i, r := range runes {
+		if i > 0 && unicode.IsUpper(r) &&
+			(unicode.IsLower(runes[i-1]) || i+1 < len(runes) && unicode.IsLower(runes[i+1])) {
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToUpper(r))
+	}
+	return b.String()
+}
+
+// setField parses text into an option. Options no text can express are errors:
+// a variable that has no effect would hide a mistake.
+func setField(f reflect.Value, text string) error {
+	switch p := f.Addr().Interface().(type) {
+	case *string:
+		*p = text
+	case *bool:
+		return parseInto(p, text, strconv.ParseBool, "true or false")
+	case *time.Duration:
+		return parseInto(p, text, time.ParseDuration, "a duration such as 25s")
+	case *int:
+		return parseInto(p, text, strconv.Atoi, "a whole number")
+	case *int64:
+		return parseInto(p, text, func(s string) (int64, error) { return strconv.ParseInt(s, 10, 64) }, "a whole number")
+	case *[]string:
+		*p = splitList(text)
+	case *[]netip.Prefix:
+		for _, item := range splitList(text) {
+			prefix, err := parsePrefix(item)
+			if err != nil {
+				return fmt.Errorf("%q is neither a network nor an address", item)
+			}
+			*p = append(*p, prefix)
+		}
+	default:
+		return fmt.Errorf("this option can only be set in code")
+	}
+	return nil
+}
+
+func parseInto[T any](p *T, text string, parse func(string) (T, error), want string) error {
+	v, err := parse(text)
+	if err != nil {
+		return fmt.Errorf("%q is not %s", text, want)
+	}
+	*p = v
+	return nil
+}
+
+func splitList(text string) []string {
+	var out []string
+	for item := range strings.SplitSeq(text, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			out = append(out, item)
+		}
+	}
+	return out
+}
+
+func parsePrefix(text string) (netip.Prefix, error) {
+	if !strings.Contains(text, "/") {
+		addr, err := netip.ParseAddr(text)
+		if err != nil {
+			return netip.Prefix{}, err
+		}
+		return addr.Prefix(addr.BitLen())
+	}
+	return netip.ParsePrefix(text)
+}

@@ -1,0 +1,73 @@
+package core
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+
+	"github.com/socketfleet/socketfleet/adapter"
+	"github.com/socketfleet/socketfleet/internal/engineio"
+	"github.com/socketfleet/socketfleet/internal/parser"
+)
+
+// host is a namespace as its adapter sees it.
+type host struct{ n *Namespace }
+
+var _ adapter.Host = (*host)(nil)
+
+func (h *host) Namespace() string    { return h.n.name }
+func (h *host) Node() adapter.NodeID { return h.n.srv.opts.NodeID }
+func (h *host) Logger() *slog.Logger { return h.n.srv.log }
+
+func (h *host) Deliver(p *adapter.Packet, f adapter.Flags) adapter.Delivery {
+	return &delivery{n: h.n, p: p, flags: f}
+}
+
+func (h *host) DeliverWithAck(ctx context.Context, p *adapter.Packet, f adapter.Flags, ack func(adapter.Reply)) adapter.Delivery {
+	return &delivery{n: h.n, p: p, flags: f, ack: newPendingAck(ctx, h.n.ackID.Add(1)-1, ack)}
+}
+
+func (h *host) Describe(m adapter.Member) adapter.Remote {
+	s := m.(*Socket)
+	handshake, err := s.handshake.MarshalJSON()
+	if err != nil {
+		handshake = json.RawMessage("{}")
+	}
+	return adapter.Remote{ID: s.id, Data: s.dataJSON(), Handshake: handshake}
+}
+
+func (h *host) Disconnect(m adapter.Member, closeConn bool) { m.(*Socket).Disconnect(closeConn) }
+
+func (h *host) ServerEvent(p *adapter.Packet, ack func(adapter.Reply)) {
+	h.n.events.push(h.n, p, ack)
+}
+
+// delivery encodes a packet on its first recipient.
+type delivery struct {
+	n     *Namespace
+	p     *adapter.Packet
+	flags adapter.Flags
+	ack   *pendingAck // nil when no answer is wanted
+	msg   *engineio.Message
+	count int
+}
+
+var _ adapter.Delivery = (*delivery)(nil)
+
+func (d *delivery) To(m adapter.Member) error {
+	if d.msg == nil {
+		d.encode()
+	}
+	d.count++
+	return m.(*Socket).deliver(d.msg, d.flags, d.ack)
+}
+
+func (d *delivery) Count() int { return d.count }
+
+func (d *delivery) encode() {
+	var id uint64
+	if d.ack != nil {
+		id = d.ack.id
+	}
+	d.msg = encodePacket(parser.Event, d.n.name, id, d.ack != nil, d.p.Data, d.p.Attachments)
+}

@@ -1,0 +1,303 @@
+package core
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"maps"
+	"regexp"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/socketfleet/socketfleet/adapter"
+)
+
+// Namespace is one channel of communication, multiplexed with others over each
+// client's connection. All methods are safe for concurrent use.
+type Namespace struct {
+	// Immutable once opened is closed.
+	srv     *Server
+	name    string
+	family  *NamespaceFamily // nil for a namespace made with Of
+	adapter adapter.Adapter
+	openErr error // why there is no way to other nodes; clients are refused
+
+	opened chan struct{} // closed when adapter and openErr are set
+	hooks  hooks
+	ackID  atomic.Uint64
+	events serverEvents
+
+	// Guarded by Server.mu.
+	refs    int           // sockets, and clients on their way in
+	closing chan struct{} // closed when the namespace has been removed; nil before
+
+	mu      sync.Mutex // guards the following
+	sockets map[string]*Socket
+}
+
+// Name returns the namespace's name, which starts with "/".
+func (n *Namespace) Name() string { return n.name }
+
+// Use appends middlewares that every client passes before it is connected, in
+// order. An error refuses the client: its text is the message the client sees,
+// and a *ConnectError carries data as well.
+func (n *Namespace) Use(mw ...func(ctx context.Context, s *Socket) error) {
+	n.hooks.change(func(t *hookTable) { t.middleware = added(t.middleware, mw...) })
+}
+
+// UseEvent appends middlewares that every event passes before its handlers. One
+// that does not call next drops the event; an error is logged and counted.
+func (n *Namespace) UseEvent(mw ...func(next EventHandler) EventHandler) { n.hooks.useEvent(mw...) }
+
+// OnConnect adds a function that is called when a socket has connected, before
+// any of its events is handled. An error is logged and counted and disconnects
+// nobody.
+func (n *Namespace) OnConnect(fn func(ctx context.Context, s *Socket) error) {
+	n.hooks.change(func(t *hookTable) { t.connect = added(t.connect, fn) })
+}
+
+// OnDisconnecting adds a function that is called before those of OnDisconnect,
+// while Rooms still returns the rooms the socket was in.
+func (n *Namespace) OnDisconnecting(fn func(ctx context.Context, s *Socket, r DisconnectReason)) {
+	n.hooks.change(func(t *hookTable) { t.disconnecting = added(t.disconnecting, fn) })
+}
+
+// OnDisconnect adds a function that is called once for every socket that was
+// connected, behind the handlers of its events. Its context is cancelled.
+func (n *Namespace) OnDisconnect(fn func(ctx context.Context, s *Socket, r DisconnectReason)) {
+	n.hooks.change(func(t *hookTable) { t.disconnect = added(t.disconnect, fn) })
+}
+
+// OnAny adds a function that sees every event before the middlewares of
+// UseEvent, handled or not.
+func (n *Namespace) OnAny(fn func(ctx context.Context, s *Socket, e *Event)) {
+	n.hooks.change(func(t *hookTable) { t.any = added(t.any, fn) })
+}
+
+// OnAnyOutgoing adds a function that sees every emit of this node before it is
+// sent: once for a broadcast, however many sockets receive it. It runs on the
+// goroutine that emits.
+func (n *Namespace) OnAnyOutgoing(fn func(o Outgoing)) {
+	n.hooks.change(func(t *hookTable) { t.outgoing = added(t.outgoing, fn) })
+}
+
+// Outgoing is what OnAnyOutgoing sees of an emit.
+type Outgoing struct {
+	Event  string
+	Args   []any
+	Socket *Socket        // the receiver, for an emit to one socket of this node
+	Target adapter.Target // the receivers, for a broadcast
+}
+
+// OnServerEvent adds a function that is called when another node uses
+// ServerSideEmit. Its error is logged and counted; it sends no acknowledgement.
+func (n *Namespace) OnServerEvent(event string, fn func(ctx context.Context, a Args) error) (cancel func()) {
+	return n.hooks.listenServer(event, func(ctx context.Context, a Args, _ func(...any)) error { return fn(ctx, a) })
+}
+
+// OnServerEventAck is OnServerEvent, and answers the other node with fn's result
+// unless it returns an error.
+func (n *Namespace) OnServerEventAck(event string, fn func(ctx context.Context, a Args) (any, error)) (cancel func()) {
+	return n.hooks.listenServer(event, func(ctx context.Context, a Args, ack func(...any)) error {
+		v, err := fn(ctx, a)
+		if err == nil {
+			ack(v)
+		}
+		return err
+	})
+}
+
+// Sockets returns the sockets of this node.
+func (n *Namespace) Sockets() iter.Seq[*Socket] {
+	return func(yield func(*Socket) bool) {
+		n.mu.Lock()
+		all := slices.Collect(maps.Values(n.sockets))
+		n.mu.Unlock()
+		for _, s := range all {
+			if !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+// Socket returns the socket of this node with the given id.
+func (n *Namespace) Socket(id string) (*Socket, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s, ok := n.sockets[id]
+	return s, ok
+}
+
+func (n *Namespace) add(s *Socket) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.sockets[s.id] = s
+}
+
+func (n *Namespace) remove(s *Socket) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.sockets, s.id)
+}
+
+// listen implements Listener.
+func (n *Namespace) listen(event string, fn EventHandler) (cancel func()) {
+	return n.hooks.listen(event, fn)
+}
+
+// chain yields what was registered on the family, then on the namespace.
+func (n *Namespace) chain() iter.Seq[*hookTable] {
+	return func(yield func(*hookTable) bool) {
+		if f := n.familyHooks(); f != nil && !yield(f) {
+			return
+		}
+		yield(n.hooks.load())
+	}
+}
+
+func (n *Namespace) familyHooks() *hookTable {
+	if n.family == nil {
+		return nil
+	}
+	return n.family.hooks.load()
+}
+
+func (n *Namespace) anyHook(has func(*hookTable) bool) bool {
+	for h := range n.chain() {
+		if has(h) {
+			return true
+		}
+	}
+	return false
+}
+
+// runsOnConnect reports whether user code has to run before or after a socket is
+// accepted.
+func (n *Namespace) runsOnConnect() bool {
+	return n.anyHook(func(t *hookTable) bool { return len(t.middleware)+len(t.connect) > 0 })
+}
+
+func (n *Namespace) listensToDisconnecting() bool {
+	return n.anyHook(func(t *hookTable) bool { return len(t.disconnecting) > 0 })
+}
+
+func (n *Namespace) listensToDisconnect() bool {
+	return n.anyHook(func(t *hookTable) bool { return len(t.disconnecting)+len(t.disconnect) > 0 })
+}
+
+// outgoing shows an emit to the catch-all listeners.
+func (n *Namespace) outgoing(o Outgoing) {
+	for h := range n.chain() {
+		for _, fn := range h.outgoing {
+			n.srv.failed("OnAnyOutgoing", n, guard(func() error { fn(o); return nil }))
+		}
+	}
+}
+
+// packet encodes an event once.
+func (n *Namespace) packet(event string, args []any) (*adapter.Packet, error) {
+	if err := checkName(event); err != nil {
+		return nil, err
+	}
+	return n.encode(event, args)
+}
+
+// encode is packet without the check of the name.
+func (n *Namespace) encode(event string, args []any) (*adapter.Packet, error) {
+	args, err := flatten(args)
+	if err != nil {
+		return nil, err
+	}
+	data, atts, err := n.srv.codec.AppendEvent(nil, event, args...)
+	if err != nil {
+		return nil, fmt.Errorf("socketio: encode event %q: %w", event, err)
+	}
+	return &adapter.Packet{Data: data, Attachments: ownAttachments(atts)}, nil
+}
+
+// NamespaceFamily is the set of namespaces whose names one function accepts. The
+// namespaces are made when a client asks for them; what is registered on the
+// family holds for all of them.
+type NamespaceFamily struct {
+	srv   *Server
+	match func(ctx context.Context, name string, auth json.RawMessage) bool
+	hooks hooks
+}
+
+// OfFunc returns the family of the namespaces that match accepts, given the name
+// and the payload of the client's CONNECT packet. Families are asked in the order
+// they were made, and only for names no namespace has.
+func (srv *Server) OfFunc(match func(ctx context.Context, name string, auth json.RawMessage) bool) *NamespaceFamily {
+	f := &NamespaceFamily{srv: srv, match: match}
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.families = append(srv.families, f)
+	return f
+}
+
+// OfPattern returns the family of the namespaces whose whole name pattern
+// accepts; anchor it with ^ and $.
+func (srv *Server) OfPattern(pattern *regexp.Regexp) *NamespaceFamily {
+	return srv.OfFunc(func(_ context.Context, name string, _ json.RawMessage) bool { return pattern.MatchString(name) })
+}
+
+// Use is Namespace.Use for all namespaces of the family, ahead of their own.
+func (f *NamespaceFamily) Use(mw ...func(ctx context.Context, s *Socket) error) {
+	f.hooks.change(func(t *hookTable) { t.middleware = added(t.middleware, mw...) })
+}
+
+// UseEvent is Namespace.UseEvent for all namespaces of the family.
+func (f *NamespaceFamily) UseEvent(mw ...func(next EventHandler) EventHandler) {
+	f.hooks.useEvent(mw...)
+}
+
+// OnConnect is Namespace.OnConnect for all namespaces of the family.
+func (f *NamespaceFamily) OnConnect(fn func(ctx context.Context, s *Socket) error) {
+	f.hooks.change(func(t *hookTable) { t.connect = added(t.connect, fn) })
+}
+
+// OnDisconnect is Namespace.OnDisconnect for all namespaces of the family.
+func (f *NamespaceFamily) OnDisconnect(fn func(ctx context.Context, s *Socket, r DisconnectReason)) {
+	f.hooks.change(func(t *hookTable) { t.disconnect = added(t.disconnect, fn) })
+}
+
+// Namespaces returns the namespaces of the family that exist on this node.
+func (f *NamespaceFamily) Namespaces() []*Namespace {
+	f.srv.mu.Lock()
+	defer f.srv.mu.Unlock()
+	var out []*Namespace
+	for _, n := range f.srv.namespaces {
+		if n.family == f && n.ready() {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// Emit sends an event to all sockets of all the family's namespaces.
+func (f *NamespaceFamily) Emit(event string, args ...any) error {
+	for _, n := range f.Namespaces() {
+		if err := n.Emit(event, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listen implements Listener.
+func (f *NamespaceFamily) listen(event string, fn EventHandler) (cancel func()) {
+	return f.hooks.listen(event, fn)
+}
+
+// ready reports whether the namespace has its adapter.
+func (n *Namespace) ready() bool {
+	select {
+	case <-n.opened:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,184 @@
+package core
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/socketfleet/socketfleet/adapter"
+	"github.com/socketfleet/socketfleet/internal/engineio"
+)
+
+// Options configure a Server. The zero value of every field means its default,
+// which is the reference server's where that has one; a negative duration or
+// limit disables it. A nil *Options is the zero value.
+type Options struct {
+	// AdapterURL chooses the adapter by URL scheme; see package adapter and the
+	// packages below it. "" means memory://: this node alone.
+	AdapterURL string
+	// Adapter, when not nil, is used instead of AdapterURL. The server closes it.
+	Adapter adapter.Provider
+
+	// NodeID names this process in logs and in the first part of its Engine.IO
+	// session ids, so that a load balancer can route on it: letters, digits, "_"
+	// and "-", at most 32. Default: random. It is never an address.
+	NodeID string
+
+	// Path is the request path clients use. It matters only to what the server
+	// says of itself; the mux decides what reaches it. Default "/socket.io/".
+	Path string
+
+	// PingInterval and PingTimeout drive the heartbeat: the server pings a client
+	// every interval and waits timeout for its answer. Defaults 25 s and 20 s.
+	PingInterval time.Duration
+	PingTimeout  time.Duration
+	// UpgradeTimeout bounds a transport upgrade. Default 10 s.
+	UpgradeTimeout time.Duration
+	// ConnectTimeout bounds the time a connection may stay without having joined a
+	// namespace. Default 45 s.
+	ConnectTimeout time.Duration
+	// WriteTimeout bounds one write to a client; a client that does not take up to
+	// 64 KiB within it is disconnected. Default 10 s.
+	WriteTimeout time.Duration
+	// AckTimeout bounds the wait for acknowledgements where the caller's context
+	// has no deadline and the wait could otherwise be endless: broadcasts and
+	// sockets of other nodes. Default 30 s.
+	AckTimeout time.Duration
+
+	// Transports lists the transports clients may use. Default polling and
+	// websocket.
+	Transports []string
+	// DisableUpgrades keeps polling clients on polling.
+	DisableUpgrades bool
+
+	// MaxPayload bounds an incoming message and a polling request body, in bytes.
+	// Clients are told. Default 1e6.
+	MaxPayload int64
+	// MaxAttachments bounds the binary attachments of one packet. Default 10,
+	// which is also the most official clients accept.
+	MaxAttachments int
+	// MaxDepth bounds the nesting of arrays and objects in a packet. Default 128.
+	MaxDepth int
+	// MaxQueueBytes bounds what is queued for one client, in bytes; a client over
+	// it is disconnected as a slow consumer. Default 1 MiB.
+	MaxQueueBytes int
+	// MaxInboundBytes bounds the events of one socket that wait for their
+	// handlers, in bytes; beyond it the connection is not read. While this server
+	// waits for an acknowledgement on that connection reading goes on up to four
+	// times as much, beyond which the client is disconnected. Default 1 MiB.
+	MaxInboundBytes int
+	// MaxConnections bounds the connections of this server. Default: no bound.
+	MaxConnections int
+	// MaxNamespacesPerClient bounds the namespaces of one connection. Default 8.
+	MaxNamespacesPerClient int
+	// MaxDynamicNamespaces bounds the namespaces made for OfFunc and OfPattern.
+	// Default 10,000.
+	MaxDynamicNamespaces int
+	// CleanupEmptyNamespaces removes a dynamic namespace when its last socket has
+	// left. Default off, as in the reference.
+	CleanupEmptyNamespaces bool
+	// MaxRoomsPerSocket bounds the rooms of one socket. Default 1,000.
+	MaxRoomsPerSocket int
+	// MaxPendingAcks bounds the acknowledgements one socket owes. Default 1,000.
+	MaxPendingAcks int
+
+	// Origins lists the browser origins that may connect, such as
+	// "https://example.com"; "*" allows all. It governs CORS and WebSocket alike.
+	// Default: the same origin only, judged by Host, or by X-Forwarded-Host from
+	// TrustedProxies. Requests without an Origin header pass.
+	Origins []string
+	// TrustedProxies lists the networks whose X-Forwarded-For and
+	// X-Forwarded-Host headers are believed. Default: none.
+	TrustedProxies []netip.Prefix
+	// AllowRequest, when not nil, sees the first request of every connection; an
+	// error refuses it with the error's text.
+	AllowRequest func(r *http.Request) error
+	// Cookie, when not nil, is set on the handshake of polling clients, with the
+	// session id as its value.
+	Cookie *http.Cookie
+
+	// ClusterSecret authenticates nodes to each other. Reserved for forwarding.
+	ClusterSecret string
+	// AdvertiseURL is where other nodes reach this one. Reserved for forwarding.
+	AdvertiseURL string
+
+	// Logger receives what an operator should know. Default slog.Default().
+	Logger *slog.Logger
+}
+
+// withDefaults returns a copy with every zero field replaced.
+func (o *Options) withDefaults() (Options, error) {
+	var out Options
+	if o != nil {
+		out = *o
+	}
+	setDefault(&out.Path, "/socket.io/")
+	setDefault(&out.ConnectTimeout, 45*time.Second)
+	setDefault(&out.AckTimeout, 30*time.Second)
+	setDefault(&out.MaxPayload, 1e6)
+	setDefault(&out.MaxAttachments, 10)
+	setDefault(&out.MaxDepth, 128)
+	setDefault(&out.MaxInboundBytes, 1<<20)
+	setDefault(&out.MaxNamespacesPerClient, 8)
+	setDefault(&out.MaxDynamicNamespaces, 10_000)
+	setDefault(&out.MaxRoomsPerSocket, 1000)
+	setDefault(&out.MaxPendingAcks, 1000)
+	if out.Logger == nil {
+		out.Logger = slog.Default()
+	}
+	if out.Adapter != nil && out.AdapterURL != "" {
+		return out, errors.New("socketio: options: Adapter and AdapterURL exclude each other")
+	}
+	if err := checkNodeID(out.NodeID); err != nil {
+		return out, err
+	}
+	return out, nil
+}
+
+func setDefault[T comparable](p *T, value T) {
+	var zero T
+	if *p == zero {
+		*p = value
+	}
+}
+
+func checkNodeID(id string) error {
+	if len(id) > 32 {
+		return fmt.Errorf("socketio: options: NodeID %q is longer than 32 bytes", id)
+	}
+	for _, c := range []byte(id) {
+		if !strings.ContainsRune("_-", rune(c)) && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
+			return fmt.Errorf("socketio: options: NodeID %q: only letters, digits, _ and - are allowed", id)
+		}
+	}
+	return nil
+}
+
+// exceeds reports whether n is above limit; a negative limit is none.
+func exceeds(n, limit int) bool { return limit >= 0 && n > limit }
+
+// engine translates the options the Engine.IO layer needs.
+func (o *Options) engine() engineio.Options {
+	return engineio.Options{
+		Path:            o.Path,
+		NodeID:          o.NodeID,
+		PingInterval:    o.PingInterval,
+		PingTimeout:     o.PingTimeout,
+		UpgradeTimeout:  o.UpgradeTimeout,
+		WriteTimeout:    o.WriteTimeout,
+		Transports:      o.Transports,
+		DisableUpgrades: o.DisableUpgrades,
+		MaxPayload:      o.MaxPayload,
+		MaxQueueBytes:   o.MaxQueueBytes,
+		MaxConnections:  o.MaxConnections,
+		Origins:         o.Origins,
+		TrustedProxies:  o.TrustedProxies,
+		AllowRequest:    o.AllowRequest,
+		Cookie:          o.Cookie,
+		Logger:          o.Logger,
+	}
+}

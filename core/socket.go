@@ -1,0 +1,387 @@
+package core
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/socketfleet/socketfleet/adapter"
+	"github.com/socketfleet/socketfleet/internal/engineio"
+	"github.com/socketfleet/socketfleet/internal/parser"
+	"github.com/socketfleet/socketfleet/internal/sid"
+)
+
+// maxRoomName is the longest room name, in bytes.
+const maxRoomName = 256
+
+// States of a socket.
+const (
+	stateConnecting = iota // in the namespace's middlewares
+	stateConnected
+	stateClosed
+)
+
+// Socket is one client's membership of one namespace. All methods are safe for
+// concurrent use.
+type Socket struct {
+	// Immutable after newSocket.
+	id        string
+	nsp       *Namespace
+	client    *client
+	handshake Handshake
+
+	// hooks are the socket's own listeners; nil until the first.
+	hooks atomic.Pointer[hooks]
+	data  atomic.Pointer[socketData]
+
+	// members serializes joining and leaving rooms, so that a closed socket cannot
+	// be left behind in one. It is taken before the adapter's locks.
+	members sync.Mutex
+	left    bool   // rooms have been left for good
+	early   []Room // joined before the socket was connected
+
+	state atomic.Uint32 // one of the states above; changed under mu
+
+	mu          sync.Mutex       // guards the following
+	cause       *DisconnectError // set when closed
+	ctx         context.Context  // nil until asked for
+	cancel      context.CancelCauseFunc
+	acks        map[uint64]*pendingAck
+	inbox       []task
+	inboxBytes  int
+	dispatching bool
+	wakeReader  chan struct{} // closed to let a blocked receive look again
+	lastRooms   []Room        // what Rooms returns once the rooms have been left
+}
+
+// Room names a set of sockets of one namespace.
+type Room = adapter.Room
+
+var _ adapter.Member = (*Socket)(nil)
+
+func newSocket(n *Namespace, c *client, h Handshake) *Socket {
+	return &Socket{id: sid.New(), nsp: n, client: c, handshake: h}
+}
+
+// ID returns the socket's id, which is public and also names the room that holds
+// this socket alone. A reconnecting client has a new one.
+func (s *Socket) ID() string { return s.id }
+
+// Namespace returns the namespace the socket belongs to.
+func (s *Socket) Namespace() *Namespace { return s.nsp }
+
+// Handshake returns what the client presented when it connected.
+func (s *Socket) Handshake() *Handshake { return &s.handshake }
+
+// Transport returns the connection's transport: "polling" or "websocket".
+func (s *Socket) Transport() string { return s.client.sess.Transport() }
+
+// Connected reports whether the socket has joined its namespace and not left it.
+func (s *Socket) Connected() bool { return s.state.Load() == stateConnected }
+
+func (s *Socket) closed() bool { return s.state.Load() == stateClosed }
+
+// Context returns a context that is cancelled when the socket disconnects, with
+// a *DisconnectError as its cause. It carries the values of the context of the
+// connection's first HTTP request.
+func (s *Socket) Context() context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx == nil {
+		s.ctx, s.cancel = context.WithCancelCause(s.client.sess.Context())
+		if s.cause != nil {
+			s.cancel(s.cause)
+		}
+	}
+	return s.ctx
+}
+
+// Emit sends an event to this socket. It never blocks; the error says that the
+// arguments could not be encoded or that the socket will not get the event:
+// ErrDisconnected, ErrQueueFull.
+func (s *Socket) Emit(event string, args ...any) error {
+	return s.send(context.Background(), event, args, 0, nil)
+}
+
+// TryEmit is Emit for an event that may be lost: it returns ErrDropped when the
+// client is not ready to receive, which is when a polling client has no request
+// waiting or more than 64 KiB are queued.
+func (s *Socket) TryEmit(event string, args ...any) error {
+	return s.send(context.Background(), event, args, adapter.Volatile, nil)
+}
+
+// send passes one event for this socket to the adapter.
+func (s *Socket) send(ctx context.Context, event string, args []any, f adapter.Flags, ack func(adapter.Reply)) error {
+	p, err := s.nsp.packet(event, args)
+	if err != nil {
+		return err
+	}
+	s.nsp.outgoing(Outgoing{Event: event, Args: args, Socket: s})
+	return s.nsp.adapter.Send(ctx, s, p, f, ack)
+}
+
+// emitWithAck implements Acker.
+func (s *Socket) emitWithAck(ctx context.Context, event string, args []any) (Args, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	replies := make(chan adapter.Reply, 1)
+	if err := s.send(ctx, event, args, 0, func(r adapter.Reply) { replies <- r }); err != nil {
+		return Args{}, err
+	}
+	select {
+	case r := <-replies:
+		return argsOfPacket(s.nsp.srv.codec, r.Packet, 0), r.Err
+	case <-ctx.Done():
+		return Args{}, waitError(ctx)
+	}
+}
+
+// Join adds the socket to rooms. It fails for a socket that has disconnected and
+// beyond the limits on rooms. Rooms joined in a namespace middleware count from
+// the moment the socket is connected.
+func (s *Socket) Join(rooms ...string) error {
+	for _, r := range rooms {
+		if len(r) > maxRoomName {
+			return fmt.Errorf("%w: %d bytes", ErrRoomName, len(r))
+		}
+	}
+	s.members.Lock()
+	defer s.members.Unlock()
+	if s.left {
+		return ErrDisconnected
+	}
+	limit := s.nsp.srv.opts.MaxRoomsPerSocket
+	if !s.Connected() {
+		if exceeds(len(s.early)+len(rooms), limit) {
+			return ErrTooManyRooms
+		}
+		s.early = append(s.early, rooms...)
+		return nil
+	}
+	if exceeds(len(rooms)+1, limit) || exceeds(len(s.nsp.adapter.RoomsOf(s))+len(rooms), limit) {
+		return ErrTooManyRooms
+	}
+	s.nsp.adapter.Join(s, rooms...)
+	return nil
+}
+
+// Leave removes the socket from rooms.
+func (s *Socket) Leave(rooms ...string) {
+	s.members.Lock()
+	defer s.members.Unlock()
+	if s.left {
+		return
+	}
+	s.nsp.adapter.Leave(s, rooms...)
+}
+
+// Rooms returns the rooms the socket is in, its own id among them. During
+// OnDisconnecting these are the rooms it has just left; after that, none.
+func (s *Socket) Rooms() []string {
+	if !s.closed() {
+		return s.nsp.adapter.RoomsOf(s)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lastRooms
+}
+
+// To selects the sockets in any of rooms, on every node, without this one.
+func (s *Socket) To(rooms ...string) BroadcastOperator { return s.Broadcast().To(rooms...) }
+
+// Broadcast selects all sockets of the namespace, on every node, but this one.
+func (s *Socket) Broadcast() BroadcastOperator {
+	return BroadcastOperator{nsp: s.nsp, target: adapter.Target{Except: []Room{s.id}}}
+}
+
+// Disconnect ends the socket's membership of its namespace: the client is told
+// and, officially, does not reconnect. With closeConn all namespaces of the
+// client are left and its connection is closed.
+func (s *Socket) Disconnect(closeConn bool) {
+	if closeConn {
+		s.client.disconnectAll()
+		return
+	}
+	s.client.disconnect(s)
+}
+
+// sendAck answers an event. It does not pass the adapter: only this connection
+// can be meant.
+func (s *Socket) sendAck(id uint64, args []any) error {
+	data, atts, err := s.nsp.srv.codec.AppendArray(nil, args...)
+	if err != nil {
+		return fmt.Errorf("socketio: encode acknowledgement: %w", err)
+	}
+	return s.write(encodePacket(parser.Ack, s.nsp.name, id, true, data, ownAttachments(atts)))
+}
+
+// write queues an encoded packet for the client.
+func (s *Socket) write(m *engineio.Message) error { return s.client.write(m) }
+
+// accept connects the socket: from here on events reach it and it reaches its
+// rooms. It reports false when the client has gone meanwhile.
+func (s *Socket) accept() bool {
+	s.members.Lock()
+	defer s.members.Unlock()
+	s.mu.Lock()
+	if s.state.Load() != stateConnecting {
+		s.mu.Unlock()
+		return false
+	}
+	s.state.Store(stateConnected) // before the reply: the client may answer it at once
+	s.mu.Unlock()
+	s.nsp.add(s)
+	s.client.joined()
+	_ = s.write(connectReply(s.nsp.name, s.id)) // a failure closes the connection, which ends this socket too
+	s.nsp.adapter.Join(s, append([]Room{s.id}, s.early...)...)
+	s.early = nil
+	return true
+}
+
+// deliver queues an encoded packet, registering the answer it asks for first.
+func (s *Socket) deliver(m *engineio.Message, f adapter.Flags, ack *pendingAck) error {
+	if s.closed() {
+		return ErrDisconnected
+	}
+	if ack != nil {
+		if err := ack.await(s); err != nil {
+			return err
+		}
+	}
+	var err error
+	if f.Has(adapter.Volatile) {
+		if !s.client.sess.SendVolatile(m) {
+			s.nsp.srv.stats.volatileDropped.Add(1)
+			err = ErrDropped
+		}
+	} else {
+		err = s.write(m)
+	}
+	if err != nil && ack != nil {
+		s.forgetAck(ack.id)
+	}
+	return err
+}
+
+// close marks the socket as disconnected, once, and reports whether it was this
+// call. Afterwards nothing is sent to it any more; its handlers learn of it in
+// the order of its events.
+func (s *Socket) close(reason DisconnectReason, err error) bool {
+	cause := &DisconnectError{Reason: reason, Err: err}
+	s.mu.Lock()
+	was := s.state.Load()
+	if was == stateClosed {
+		s.mu.Unlock()
+		return false
+	}
+	s.state.Store(stateClosed)
+	s.cause = cause
+	cancel := s.cancel
+	s.wakeReaderLocked()
+	s.mu.Unlock()
+	if cancel != nil {
+		cancel(cause)
+	}
+	s.leaveAll()
+	s.failAcks()
+	s.nsp.remove(s)
+	if was == stateConnected {
+		s.nsp.srv.stats.disconnected(reason)
+		s.queueDisconnect(reason)
+	}
+	s.nsp.release()
+	return true
+}
+
+// leaveAll leaves every room for good.
+func (s *Socket) leaveAll() {
+	s.members.Lock()
+	defer s.members.Unlock()
+	s.left = true
+	if s.nsp.listensToDisconnecting() {
+		rooms := s.nsp.adapter.RoomsOf(s)
+		s.mu.Lock()
+		s.lastRooms = rooms
+		s.mu.Unlock()
+	}
+	s.nsp.adapter.LeaveAll(s)
+}
+
+// queueDisconnect lets the handlers of the disconnect run behind those of the
+// events that came before it.
+func (s *Socket) queueDisconnect(reason DisconnectReason) {
+	if !s.nsp.listensToDisconnect() {
+		return
+	}
+	s.mu.Lock()
+	s.queueLocked(task{do: func() { s.runDisconnect(reason) }})
+	s.mu.Unlock()
+}
+
+func (s *Socket) runDisconnect(reason DisconnectReason) {
+	ctx := s.Context()
+	for h := range s.nsp.chain() {
+		for _, fn := range h.disconnecting {
+			s.nsp.srv.failed("OnDisconnecting", s.nsp, guard(func() error { fn(ctx, s, reason); return nil }))
+		}
+	}
+	s.mu.Lock()
+	s.lastRooms = nil
+	s.mu.Unlock()
+	for h := range s.nsp.chain() {
+		for _, fn := range h.disconnect {
+			s.nsp.srv.failed("OnDisconnect", s.nsp, guard(func() error { fn(ctx, s, reason); return nil }))
+		}
+	}
+}
+
+// listen implements Listener.
+func (s *Socket) listen(event string, fn EventHandler) (cancel func()) {
+	own := s.hooks.Load()
+	if own == nil {
+		s.hooks.CompareAndSwap(nil, new(hooks))
+		own = s.hooks.Load()
+	}
+	return own.listen(event, fn)
+}
+
+// socketData is the data attribute: the value for this node, its JSON for the
+// others.
+type socketData struct {
+	value any
+	json  json.RawMessage
+}
+
+// SetData sets the socket's data attribute, which Data returns and FetchSockets
+// shows on every node. It fails for a value encoding/json cannot encode. The
+// value must not be changed afterwards.
+func (s *Socket) SetData(v any) error {
+	text, err := marshalJSON(v)
+	if err != nil {
+		return fmt.Errorf("socketio: set data: %w", err)
+	}
+	s.data.Store(&socketData{v, text})
+	return nil
+}
+
+// Data returns the socket's data attribute, if it is set and is a T.
+func Data[T any](s *Socket) (T, bool) {
+	var zero T
+	d := s.data.Load()
+	if d == nil {
+		return zero, false
+	}
+	v, ok := d.value.(T)
+	return v, ok
+}
+
+// dataJSON returns the data attribute for other nodes: {} when it is not set, as
+// in the reference.
+func (s *Socket) dataJSON() json.RawMessage {
+	if d := s.data.Load(); d != nil {
+		return d.json
+	}
+	return json.RawMessage("{}")
+}

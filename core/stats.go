@@ -1,0 +1,111 @@
+package core
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/socketfleet/socketfleet/adapter"
+	"github.com/socketfleet/socketfleet/internal/engineio"
+)
+
+// Stats is a snapshot of a server's counters. Counters start at zero with the
+// server.
+type Stats struct {
+	Engine EngineStats
+
+	Sockets    int // connected sockets of this node, all namespaces
+	Namespaces int
+
+	Events         uint64 // events handed to handlers
+	HandlerErrors  uint64 // errors returned by handlers
+	HandlerPanics  uint64
+	BadArguments   uint64 // arguments that did not fit their handler's type
+	ConnectErrors  uint64 // clients refused by a namespace
+	ProtocolErrors uint64 // connections closed for a bad packet
+	UnknownAcks    uint64 // acknowledgements nobody waited for
+	// InboundOverflows counts clients disconnected because they sent faster than
+	// their events were handled while this server waited for an acknowledgement.
+	InboundOverflows uint64
+	ConnectTimeouts  uint64 // connections that joined no namespace in time
+	VolatileDropped  uint64
+	Disconnects      map[DisconnectReason]uint64
+	LimitsHit        map[string]uint64 // by the limit's name
+
+	// Adapter is the state of the adapter's connection; nil for adapters that
+	// have none to lose.
+	Adapter *adapter.Health
+}
+
+// EngineStats are the counters of the Engine.IO layer.
+type EngineStats = engineio.Stats
+
+// counters are what the server counts itself.
+type counters struct {
+	events, handlerErrors, panics, badArguments        atomic.Uint64
+	connectErrors, protocolErrors, unknownAcks         atomic.Uint64
+	inboundOverflows, connectTimeouts, volatileDropped atomic.Uint64
+
+	mu          sync.Mutex // guards the following; leaf lock
+	disconnects map[DisconnectReason]uint64
+	limits      map[string]uint64
+}
+
+func (c *counters) disconnected(r DisconnectReason) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	count(&c.disconnects, r)
+}
+
+func (c *counters) limit(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	count(&c.limits, name)
+}
+
+func count[K comparable](m *map[K]uint64, key K) {
+	if *m == nil {
+		*m = make(map[K]uint64)
+	}
+	(*m)[key]++
+}
+
+// Stats returns the server's counters.
+func (srv *Server) Stats() Stats {
+	c := &srv.stats
+	out := Stats{
+		Engine:           srv.engine.Stats(),
+		Events:           c.events.Load(),
+		HandlerErrors:    c.handlerErrors.Load(),
+		HandlerPanics:    c.panics.Load(),
+		BadArguments:     c.badArguments.Load(),
+		ConnectErrors:    c.connectErrors.Load(),
+		ProtocolErrors:   c.protocolErrors.Load(),
+		UnknownAcks:      c.unknownAcks.Load(),
+		InboundOverflows: c.inboundOverflows.Load(),
+		ConnectTimeouts:  c.connectTimeouts.Load(),
+		VolatileDropped:  c.volatileDropped.Load(),
+	}
+	c.mu.Lock()
+	out.Disconnects = cloneMap(c.disconnects)
+	out.LimitsHit = cloneMap(c.limits)
+	c.mu.Unlock()
+	for _, n := range srv.all() {
+		out.Namespaces++
+		n.mu.Lock()
+		out.Sockets += len(n.sockets)
+		n.mu.Unlock()
+	}
+	if h, ok := srv.provider.(adapter.HealthReporter); ok {
+		health := h.Health()
+		out.Adapter = &health
+	}
+	return out
+}
+
+func cloneMap[K comparable, V any](m map[K]V) map[K]V {
+	out := make(map[K]V, len(m))
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}
