@@ -1,0 +1,103 @@
+// The matrix of mixed clusters: every operation, from every node, on nodes of
+// either implementation that share one Redis.
+//
+// CONFORMANCE_MIXES="go,node,go;node,go,node" and CONFORMANCE_ADAPTERS="redis,..."
+// choose what runs. Prints operation by direction at the end.
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { emitCases } from "../cases/emit.mjs";
+import { emitterCases } from "../cases/emitter.mjs";
+import { classicCases, requestCases } from "../cases/requests.mjs";
+import { serverSideCases } from "../cases/server-side.mjs";
+import { closeClients } from "../lib/client.mjs";
+import { Cluster } from "../lib/cluster.mjs";
+import { target } from "../lib/process.mjs";
+import { startRedis } from "../lib/redis.mjs";
+import { Table } from "../lib/table.mjs";
+import { once, until } from "../lib/wait.mjs";
+
+const mixes = (process.env.CONFORMANCE_MIXES ?? (target === "node" ? "node,node,node" : "go,node,go;node,go,node;go,go,go"))
+  .split(";").map((mix) => mix.split(","));
+const adapters = (process.env.CONFORMANCE_ADAPTERS ?? "redis,redis-specific").split(",");
+
+let redis;
+const tables = [];
+before(async () => (redis = await startRedis()));
+after(async () => {
+  await redis?.kill();
+  console.log(tables.join("\n"));
+});
+
+for (const mix of mixes) {
+  for (const [i, adapter] of adapters.entries()) {
+    matrix(mix, adapter, i % 2 ? "/custom" : "/");
+  }
+}
+
+function matrix(mix, adapter, nsp) {
+  describe(`cluster of ${mix} over ${adapter}`, { timeout: 120_000 }, () => {
+    const table = new Table();
+    let cluster;
+    before(async () => (cluster = await Cluster.start(mix, adapter, redis, nsp)));
+    after(async () => {
+      closeClients();
+      await cluster?.stop();
+      tables.push(`\n${mix} over ${adapter}, namespace ${nsp}\n${table}\n`);
+    });
+
+    const check = (operation, direction, run) => {
+      it(`${operation}, ${direction}`, { timeout: 20_000 }, async () => {
+        table.record(operation, direction, "FAIL");
+        for (const client of cluster.clients) client.box.length = 0;
+        await run();
+        table.record(operation, direction, "ok");
+      });
+    };
+
+    const classic = adapter.startsWith("redis");
+    const cases = { ...emitCases, ...serverSideCases, ...(classic && classicCases), ...requestCases };
+    for (const [operation, run] of Object.entries(cases)) {
+      for (const [n, impl] of mix.entries()) {
+        const rest = mix.filter((_, i) => i !== n);
+        check(operation, `${"ABC"[n]} ${impl} -> ${rest}`, () => run(cluster, cluster.nodes[n]));
+      }
+    }
+    if (classic) {
+      for (const [operation, run] of Object.entries(emitterCases)) {
+        check(operation, `emitter -> ${mix}`, () => run(cluster));
+      }
+    }
+    departures(() => cluster, check, mix);
+  });
+}
+
+// Nodes that leave take their clients along and are no longer waited for.
+function departures(of, check, mix) {
+  const remain = async (cluster) => {
+    await cluster.settled();
+    cluster.clients = cluster.nodes.flatMap((node) => node.clients);
+    for (const node of cluster.nodes) {
+      const got = await cluster.ctl(node, "emitWithAck", { event: "ask", timeout: 4000 });
+      assert.deepEqual({ ...got, responses: got.responses.sort() },
+        { err: null, responses: cluster.clients.map((c) => c.name).sort() });
+      assert.equal((await cluster.ctl(node, "fetchSockets")).length, cluster.clients.length);
+    }
+  };
+
+  check("a node stops", `C ${mix[2]} -> ${mix.slice(0, 2)}`, async () => {
+    const cluster = of();
+    const node = cluster.nodes.pop();
+    const gone = Promise.all(node.clients.map((c) => once(c.socket, "disconnect")));
+    await cluster.ctl(node, "stop");
+    for (const [reason] of await gone) assert.equal(reason, "transport close");
+    assert.deepEqual(await node.exited, { code: 0, signal: null });
+    await remain(cluster);
+  });
+
+  check("a node is killed", `B ${mix[1]} -> ${mix[0]}`, async () => {
+    const cluster = of();
+    await cluster.nodes.pop().kill();
+    await until(async () => (await cluster.ctl(cluster.nodes[0], "serverCount")) === 1, "one node left", 15_000);
+    await remain(cluster);
+  });
+}
