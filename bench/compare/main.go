@@ -29,13 +29,14 @@ type config struct {
 	timeout  time.Duration
 	out      string
 	profile  string
+	wrap     []string
 }
 
 var known = []string{subject, reference, "baseline"}
 
 func parseFlags(args []string) (config, error) {
 	var cfg config
-	var servers string
+	var servers, wrap string
 	fs := flag.NewFlagSet("compare", flag.ContinueOnError)
 	fs.StringVar(&servers, "servers", strings.Join(known, ","), "which servers, in which `order`")
 	fs.IntVar(&cfg.clients, "clients", 1000, "clients of the loads")
@@ -49,9 +50,11 @@ func parseFlags(args []string) (config, error) {
 	fs.DurationVar(&cfg.timeout, "timeout", 10*time.Minute, "bounds the whole run")
 	fs.StringVar(&cfg.out, "out", "", "also write the report to this `file`")
 	fs.StringVar(&cfg.profile, "profile", "", "let the Go servers write CPU profiles into this `directory`")
+	fs.StringVar(&wrap, "wrap", "", "`command` that starts the servers, such as \"taskset -c 0\"")
 	if err := fs.Parse(args); err != nil {
 		return cfg, err
 	}
+	cfg.wrap = strings.Fields(wrap)
 	cfg.servers = strings.Split(servers, ",")
 	for _, name := range cfg.servers {
 		if !slices.Contains(known, name) {

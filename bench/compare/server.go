@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,10 +45,11 @@ func prepare(ctx context.Context, dir string, cfg config) (kinds []kind, notes [
 			if cfg.profile != "" {
 				k.argv = append(k.argv, "-cpuprofile", filepath.Join(cfg.profile, name+".pprof"))
 			}
-			if out, err := exec.CommandContext(ctx, "go", "build", "-o", k.argv[0], pkg).CombinedOutput(); err != nil {
+			if out, err := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, name), pkg).CombinedOutput(); err != nil {
 				return nil, nil, fmt.Errorf("build %s: %w\n%s", pkg, err, out)
 			}
 		}
+		k.argv = slices.Concat(cfg.wrap, k.argv)
 		kinds = append(kinds, k)
 	}
 	return kinds, notes, nil
