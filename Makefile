@@ -37,7 +37,7 @@ lint:
 		(cd $$m && $(GO) run $(STATICCHECK) ./...); done
 
 importrules:
-	$(GO) test ./internal/importrules/
+	$(GO) test -count=1 ./internal/importrules/
 
 test-go:
 	@set -e; for m in $(MODULES); do echo "go test -race $$m"; \
