@@ -40,7 +40,7 @@ var ackCases = []testCase{
 	}},
 	{"broadcast-ack-without-arguments-counts", func(t *testing.T, w *world) {
 		for _, s := range w.all() {
-			s.Answer = func(*adapter.Packet) *adapter.Packet { return packet(`[]`) }
+			s.SetAnswer(func(*adapter.Packet) *adapter.Packet { return packet(`[]`) })
 		}
 		replies, err := collect(w.nodes[0].a.BroadcastWithAck(w.ctx(patience), w.event("ack"), adapter.Target{}))
 		w.must(err)
@@ -54,7 +54,7 @@ var ackCases = []testCase{
 			Data:        []byte(`[{"_placeholder":true,"num":0}]`),
 			Attachments: []adapter.Attachment{{At: 1, Data: []byte{0, 255, 7}}},
 		}
-		far.Answer = func(*adapter.Packet) *adapter.Packet { return answer }
+		far.SetAnswer(func(*adapter.Packet) *adapter.Packet { return answer })
 		replies, err := collect(w.nodes[0].a.BroadcastWithAck(w.ctx(patience), w.event("ack"), to("last")))
 		w.must(err)
 		if len(replies) != 1 || !samePacket(replies[0].Packet, answer) {
@@ -75,14 +75,14 @@ var ackCases = []testCase{
 	}},
 	{"broadcast-ack-partial-on-timeout", func(t *testing.T, w *world) {
 		far := w.nodes[len(w.nodes)-1].socks[1]
-		far.Answer = func(*adapter.Packet) *adapter.Packet { return nil }
+		far.SetAnswer(func(*adapter.Packet) *adapter.Packet { return nil })
 		replies, err := collect(w.nodes[0].a.BroadcastWithAck(w.ctx(short), w.event("ack"), adapter.Target{}))
 		wantPartial(t, err, 1, context.DeadlineExceeded)
 		wantReplies(t, replies, answersOf(without(w.all(), far))...)
 	}},
 	{"broadcast-ack-ends-when-a-local-socket-leaves", func(t *testing.T, w *world) {
 		s := w.nodes[0].socks[0]
-		s.Answer = nil
+		s.SetAnswer(nil)
 		seq := w.nodes[0].a.BroadcastWithAck(w.ctx(patience), w.event("ack"), to(s.id))
 		s.Close()
 		replies, err := collect(seq)
@@ -111,7 +111,7 @@ var ackCases = []testCase{
 	}},
 	{"broadcast-ack-break-releases", func(t *testing.T, w *world) {
 		s := w.nodes[0].socks[0]
-		s.Answer = nil
+		s.SetAnswer(nil)
 		seq := w.nodes[0].a.BroadcastWithAck(w.ctx(patience), w.event("ack"), to("both"))
 		if s.Owes() != 1 {
 			t.Fatalf("the request was not sent at the call: %d answers owed", s.Owes())
@@ -125,7 +125,7 @@ var ackCases = []testCase{
 	}},
 	{"broadcast-ack-cancel-ends-the-wait", func(t *testing.T, w *world) {
 		far := w.nodes[len(w.nodes)-1].socks[1]
-		far.Answer = nil
+		far.SetAnswer(nil)
 		why := errors.New("changed my mind")
 		ctx, cancel := context.WithCancelCause(t.Context())
 		seq := w.nodes[0].a.BroadcastWithAck(ctx, w.event("ack"), to("last"))

@@ -31,7 +31,7 @@ var serverCases = []testCase{
 		if len(w.nodes) == 1 {
 			return
 		}
-		w.nodes[1].host.Answer = nil
+		w.nodes[1].host.SetAnswer(nil)
 		replies, err := collect(w.nodes[0].a.ServerSideEmitWithAck(w.ctx(short), w.event("ping")))
 		wantPartial(t, err, 1, context.DeadlineExceeded)
 		wantReplies(t, replies, []string{`["pong"]`}[:len(w.nodes)-2]...)

@@ -14,15 +14,15 @@ import (
 // ErrGone is what a closed Socket answers.
 var ErrGone = errors.New("adaptertest: socket is gone")
 
+// Answer makes the reply to a packet that wants one; nil gives none.
+type Answer func(p *adapter.Packet) *adapter.Packet
+
 // Host is a namespace whose sockets record what they receive.
 type Host struct {
 	ns, node string
 
-	// Answer decides the host's reply to server-side emits that want one: nil
-	// gives none. Set it before the adapter is opened.
-	Answer func(p *adapter.Packet) *adapter.Packet
-
-	mu     sync.Mutex
+	mu     sync.Mutex // guards the following; leaf lock
+	answer Answer
 	events []*adapter.Packet
 	gone   map[adapter.SocketID]bool // by Disconnect: whether the connection ends
 }
@@ -32,6 +32,14 @@ var _ adapter.Host = (*Host)(nil)
 // NewHost returns the namespace ns of a node.
 func NewHost(ns string, node adapter.NodeID) *Host {
 	return &Host{ns: ns, node: node, gone: make(map[adapter.SocketID]bool)}
+}
+
+// SetAnswer decides the reply to server-side emits that want one. Without it
+// there is none.
+func (h *Host) SetAnswer(fn Answer) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.answer = fn
 }
 
 // Namespace implements adapter.Host.
@@ -48,7 +56,7 @@ func (h *Host) Deliver(p *adapter.Packet, f adapter.Flags) adapter.Delivery {
 	return &delivery{p: p, f: f}
 }
 
-// DeliverWithAck implements adapter.Host. Each socket answers as its Answer says.
+// DeliverWithAck implements adapter.Host. Each socket answers as SetAnswer says.
 func (h *Host) DeliverWithAck(ctx context.Context, p *adapter.Packet, f adapter.Flags, ack func(adapter.Reply)) adapter.Delivery {
 	return &delivery{ctx: ctx, p: p, f: f, ack: ack}
 }
@@ -78,12 +86,13 @@ func (h *Host) Disconnected(id adapter.SocketID) (gone, closeConn bool) {
 func (h *Host) ServerEvent(p *adapter.Packet, ack func(adapter.Reply)) {
 	h.mu.Lock()
 	h.events = append(h.events, p)
+	answer := h.answer
 	h.mu.Unlock()
-	if ack == nil || h.Answer == nil {
+	if ack == nil || answer == nil {
 		return
 	}
-	if answer := h.Answer(p); answer != nil {
-		ack(adapter.Reply{Packet: answer})
+	if reply := answer(p); reply != nil {
+		ack(adapter.Reply{Packet: reply})
 	}
 }
 
@@ -107,11 +116,9 @@ type Socket struct {
 
 	// Data and Handshake are what Describe tells. Set them before the first Join.
 	Data, Handshake json.RawMessage
-	// Answer decides the reply to packets that want one; nil gives none. Set it
-	// before such a packet is sent.
-	Answer func(p *adapter.Packet) *adapter.Packet
 
-	mu     sync.Mutex
+	mu     sync.Mutex // guards the following; leaf lock
+	answer Answer
 	got    []Received
 	closed bool
 	acks   map[*pendingAck]struct{}
@@ -122,6 +129,14 @@ var _ adapter.Member = (*Socket)(nil)
 // NewSocket returns a socket that records what it receives.
 func NewSocket(id adapter.SocketID) *Socket {
 	return &Socket{id: id, acks: make(map[*pendingAck]struct{})}
+}
+
+// SetAnswer decides the reply to packets that want one. Without it the socket
+// owes the answer until it is closed.
+func (s *Socket) SetAnswer(fn Answer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answer = fn
 }
 
 // ID implements adapter.Member.
@@ -192,7 +207,7 @@ func (d *delivery) To(m adapter.Member) error {
 		return ErrGone
 	}
 	s.got = append(s.got, Received{Packet: d.p, Flags: d.f, Acked: d.ack != nil})
-	answer := s.Answer
+	answer := s.answer
 	var pending *pendingAck
 	if d.ack != nil {
 		pending = &pendingAck{ctx: d.ctx, ack: d.ack}
