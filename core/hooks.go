@@ -13,7 +13,7 @@ type (
 	disconnectFunc = func(ctx context.Context, s *Socket, r DisconnectReason)
 	anyFunc        = func(ctx context.Context, s *Socket, e *Event)
 	outgoingFunc   = func(o Outgoing)
-	serverFunc     = func(ctx context.Context, a Args, ack func(args ...any)) error
+	serverFunc     = func(ctx context.Context, e *ServerEvent) error
 )
 
 // route is one registered handler; its address tells it from others.
@@ -72,14 +72,6 @@ func (h *hooks) listen(event string, fn EventHandler) (cancel func()) {
 	h.change(func(t *hookTable) { t.events = withRoute(t.events, event, r) })
 	return func() {
 		h.change(func(t *hookTable) { t.events = withoutRoute(t.events, event, r) })
-	}
-}
-
-func (h *hooks) listenServer(event string, fn serverFunc) (cancel func()) {
-	r := &serverRoute{fn}
-	h.change(func(t *hookTable) { t.server = withRoute(t.server, event, r) })
-	return func() {
-		h.change(func(t *hookTable) { t.server = withoutRoute(t.server, event, r) })
 	}
 }
 

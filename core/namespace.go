@@ -2,11 +2,9 @@ package core
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"iter"
 	"maps"
-	"regexp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,7 +18,7 @@ type Namespace struct {
 	// Immutable once opened is closed.
 	srv     *Server
 	name    string
-	family  *NamespaceFamily // nil for a namespace made with Of
+	family  *NamespaceFamily // nil for a namespace no family accepts
 	adapter adapter.Adapter
 	openErr error // why there is no way to other nodes; clients are refused
 
@@ -30,6 +28,7 @@ type Namespace struct {
 	events serverEvents
 
 	// Guarded by Server.mu.
+	dynamic bool          // made for a client, and counted as such
 	refs    int           // sockets, and clients on their way in
 	closing chan struct{} // closed when the namespace has been removed; nil before
 
@@ -89,24 +88,6 @@ type Outgoing struct {
 	Args   []any
 	Socket *Socket        // the receiver, for an emit to one socket of this node
 	Target adapter.Target // the receivers, for a broadcast
-}
-
-// OnServerEvent adds a function that is called when another node uses
-// ServerSideEmit. Its error is logged and counted; it sends no acknowledgement.
-func (n *Namespace) OnServerEvent(event string, fn func(ctx context.Context, a Args) error) (cancel func()) {
-	return n.hooks.listenServer(event, func(ctx context.Context, a Args, _ func(...any)) error { return fn(ctx, a) })
-}
-
-// OnServerEventAck is OnServerEvent, and answers the other node with fn's result
-// unless it returns an error.
-func (n *Namespace) OnServerEventAck(event string, fn func(ctx context.Context, a Args) (any, error)) (cancel func()) {
-	return n.hooks.listenServer(event, func(ctx context.Context, a Args, ack func(...any)) error {
-		v, err := fn(ctx, a)
-		if err == nil {
-			ack(v)
-		}
-		return err
-	})
 }
 
 // Sockets returns the sockets of this node.
@@ -216,80 +197,6 @@ func (n *Namespace) encode(event string, args []any) (*adapter.Packet, error) {
 		return nil, fmt.Errorf("socketio: encode event %q: %w", event, err)
 	}
 	return &adapter.Packet{Data: data, Attachments: ownAttachments(atts)}, nil
-}
-
-// NamespaceFamily is the set of namespaces whose names one function accepts. The
-// namespaces are made when a client asks for them; what is registered on the
-// family holds for all of them.
-type NamespaceFamily struct {
-	srv   *Server
-	match func(ctx context.Context, name string, auth json.RawMessage) bool
-	hooks hooks
-}
-
-// OfFunc returns the family of the namespaces that match accepts, given the name
-// and the payload of the client's CONNECT packet. Families are asked in the order
-// they were made, and only for names no namespace has.
-func (srv *Server) OfFunc(match func(ctx context.Context, name string, auth json.RawMessage) bool) *NamespaceFamily {
-	f := &NamespaceFamily{srv: srv, match: match}
-	srv.mu.Lock()
-	defer srv.mu.Unlock()
-	srv.families = append(srv.families, f)
-	return f
-}
-
-// OfPattern returns the family of the namespaces whose whole name pattern
-// accepts; anchor it with ^ and $.
-func (srv *Server) OfPattern(pattern *regexp.Regexp) *NamespaceFamily {
-	return srv.OfFunc(func(_ context.Context, name string, _ json.RawMessage) bool { return pattern.MatchString(name) })
-}
-
-// Use is Namespace.Use for all namespaces of the family, ahead of their own.
-func (f *NamespaceFamily) Use(mw ...func(ctx context.Context, s *Socket) error) {
-	f.hooks.change(func(t *hookTable) { t.middleware = added(t.middleware, mw...) })
-}
-
-// UseEvent is Namespace.UseEvent for all namespaces of the family.
-func (f *NamespaceFamily) UseEvent(mw ...func(next EventHandler) EventHandler) {
-	f.hooks.useEvent(mw...)
-}
-
-// OnConnect is Namespace.OnConnect for all namespaces of the family.
-func (f *NamespaceFamily) OnConnect(fn func(ctx context.Context, s *Socket) error) {
-	f.hooks.change(func(t *hookTable) { t.connect = added(t.connect, fn) })
-}
-
-// OnDisconnect is Namespace.OnDisconnect for all namespaces of the family.
-func (f *NamespaceFamily) OnDisconnect(fn func(ctx context.Context, s *Socket, r DisconnectReason)) {
-	f.hooks.change(func(t *hookTable) { t.disconnect = added(t.disconnect, fn) })
-}
-
-// Namespaces returns the namespaces of the family that exist on this node.
-func (f *NamespaceFamily) Namespaces() []*Namespace {
-	f.srv.mu.Lock()
-	defer f.srv.mu.Unlock()
-	var out []*Namespace
-	for _, n := range f.srv.namespaces {
-		if n.family == f && n.ready() {
-			out = append(out, n)
-		}
-	}
-	return out
-}
-
-// Emit sends an event to all sockets of all the family's namespaces.
-func (f *NamespaceFamily) Emit(event string, args ...any) error {
-	for _, n := range f.Namespaces() {
-		if err := n.Emit(event, args...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// listen implements Listener.
-func (f *NamespaceFamily) listen(event string, fn EventHandler) (cancel func()) {
-	return f.hooks.listen(event, fn)
 }
 
 // ready reports whether the namespace has its adapter.

@@ -35,7 +35,7 @@ func (srv *Server) Of(name string) *Namespace {
 		srv.mu.Lock()
 		n, exists := srv.namespaces[name]
 		if !exists {
-			n = srv.addLocked(name, nil)
+			n = srv.addLocked(name, srv.patternLocked(name))
 		}
 		if closing := n.closing; closing != nil {
 			srv.mu.Unlock()
@@ -52,6 +52,16 @@ func (srv *Server) Of(name string) *Namespace {
 		<-n.opened
 		return n
 	}
+}
+
+// patternLocked returns the first family made with OfPattern that accepts name.
+func (srv *Server) patternLocked(name string) *NamespaceFamily {
+	for _, f := range srv.families {
+		if f.pattern != nil && f.pattern.MatchString(name) {
+			return f
+		}
+	}
+	return nil
 }
 
 // addLocked registers a namespace whose adapter is still to be opened.
@@ -117,6 +127,7 @@ func (srv *Server) acquireDynamic(ctx context.Context, name string, auth json.Ra
 			return nil, errTooManyNamespaces
 		}
 		n = srv.addLocked(name, f)
+		n.dynamic = true
 		n.refs++
 		srv.dynamic++
 		srv.mu.Unlock()
@@ -162,7 +173,7 @@ func (n *Namespace) release() {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	n.refs--
-	if n.refs > 0 || n.family == nil || n.closing != nil || srv.closed {
+	if n.refs > 0 || !n.dynamic || n.closing != nil || srv.closed {
 		return
 	}
 	if !srv.opts.CleanupEmptyNamespaces && n.openErr == nil {

@@ -3,10 +3,49 @@ package core
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/socketfleet/socketfleet/adapter"
 	"github.com/socketfleet/socketfleet/internal/parser"
 )
+
+// ServerEvent is an event another node sent with ServerSideEmit.
+type ServerEvent struct {
+	Name string
+	Args Args
+
+	n     *Namespace
+	ack   func(adapter.Reply) // nil when no answer is wanted
+	acked atomic.Bool
+}
+
+// WantsAck reports whether the other node waits for an answer.
+func (e *ServerEvent) WantsAck() bool { return e.ack != nil }
+
+// Ack answers the other node with one value. Only the first call counts; it does
+// nothing when no answer is wanted.
+func (e *ServerEvent) Ack(v any) error {
+	if e.ack == nil || e.acked.Swap(true) {
+		return nil
+	}
+	data, atts, err := e.n.srv.codec.AppendArray(nil, v)
+	if err != nil {
+		return err
+	}
+	e.ack(adapter.Reply{Packet: &adapter.Packet{Data: data, Attachments: ownAttachments(atts)}})
+	return nil
+}
+
+// OnServerEvent adds a function that is called when another node uses
+// ServerSideEmit with this event. Calls come one after the other. An error is
+// logged and counted. The returned function removes it.
+func (n *Namespace) OnServerEvent(event string, fn func(ctx context.Context, e *ServerEvent) error) (cancel func()) {
+	r := &serverRoute{fn}
+	n.hooks.change(func(t *hookTable) { t.server = withRoute(t.server, event, r) })
+	return func() {
+		n.hooks.change(func(t *hookTable) { t.server = withoutRoute(t.server, event, r) })
+	}
+}
 
 // maxServerEvents bounds the server-side events of a namespace that wait for
 // their listeners.
@@ -22,7 +61,7 @@ type serverEvents struct {
 
 type serverEvent struct {
 	p   *adapter.Packet
-	ack func(adapter.Reply) // nil when no answer is wanted
+	ack func(adapter.Reply)
 }
 
 // push queues an event and never blocks.
@@ -45,45 +84,29 @@ func (q *serverEvents) run(n *Namespace) {
 	defer n.srv.work.Done()
 	for {
 		q.mu.Lock()
-		if len(q.queue) == 0 {
-			q.queue, q.running = nil, false
-			q.mu.Unlock()
-			return
-		}
 		batch := q.queue
 		q.queue = nil
+		q.running = len(batch) > 0
 		q.mu.Unlock()
+		if len(batch) == 0 {
+			return
+		}
 		for _, e := range batch {
 			n.serverEvent(e)
 		}
 	}
 }
 
-// serverEvent runs the listeners of one event. The first answer counts.
-func (n *Namespace) serverEvent(e serverEvent) {
-	name, _, ok := parser.EventName(e.p.Data)
+// serverEvent runs the listeners of one event.
+func (n *Namespace) serverEvent(in serverEvent) {
+	name, _, ok := parser.EventName(in.p.Data)
 	if !ok {
 		return
 	}
-	args := argsOfPacket(n.srv.codec, e.p, 1)
-	var once sync.Once
-	answer := func(values ...any) {
-		if e.ack == nil {
-			return
-		}
-		once.Do(func() {
-			data, atts, err := n.srv.codec.AppendArray(nil, values...)
-			if err != nil {
-				n.srv.failed("OnServerEvent", n, err)
-				return
-			}
-			e.ack(adapter.Reply{Packet: &adapter.Packet{Data: data, Attachments: ownAttachments(atts)}})
-		})
-	}
-	ctx := context.Background()
+	e := &ServerEvent{Name: name, Args: argsOfPacket(n.srv.codec, in.p, 1), n: n, ack: in.ack}
 	for h := range n.chain() {
 		for _, r := range h.server[name] {
-			n.srv.failed("OnServerEvent", n, guard(func() error { return r.fn(ctx, args, answer) }))
+			n.srv.failed("OnServerEvent", n, guard(func() error { return r.fn(context.Background(), e) }))
 		}
 	}
 }

@@ -13,8 +13,9 @@ import (
 type Stats struct {
 	Engine EngineStats
 
-	Sockets    int // connected sockets of this node, all namespaces
-	Namespaces int
+	Sockets     int // connected sockets of this node, all namespaces
+	Namespaces  int
+	PendingAcks int // acknowledgements the sockets of this node owe
 
 	Events         uint64 // events handed to handlers
 	HandlerErrors  uint64 // errors returned by handlers
@@ -91,9 +92,12 @@ func (srv *Server) Stats() Stats {
 	c.mu.Unlock()
 	for _, n := range srv.all() {
 		out.Namespaces++
-		n.mu.Lock()
-		out.Sockets += len(n.sockets)
-		n.mu.Unlock()
+		for s := range n.Sockets() {
+			out.Sockets++
+			s.mu.Lock()
+			out.PendingAcks += len(s.acks)
+			s.mu.Unlock()
+		}
 	}
 	if h, ok := srv.provider.(adapter.HealthReporter); ok {
 		health := h.Health()

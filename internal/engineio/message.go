@@ -18,7 +18,7 @@ const (
 // Message is one Socket.IO packet in every form the transports need: text,
 // followed by its attachments. It is encoded once and shared by all recipients.
 type Message struct {
-	text packed
+	text packed // empty for NewBinary
 	att  [][]byte
 	size int
 
@@ -33,7 +33,7 @@ type packed struct {
 }
 
 func (p packed) frame() []byte  { return p.buf[p.start:] }
-func (p packed) packet() []byte { return p.buf[typeAt:] }
+func (p packed) packet() []byte { return p.buf[min(typeAt, len(p.buf)):] }
 
 func pack(buf []byte) packed {
 	return packed{buf, wsframe.Put(buf, wsframe.Text)}
@@ -53,6 +53,11 @@ func NewMessage(buf []byte, attachments [][]byte) *Message {
 		buf = Reserve(0)
 	}
 	return newPacket('4', buf, attachments)
+}
+
+// NewBinary makes a message of one binary packet, and takes ownership of data.
+func NewBinary(data []byte) *Message {
+	return &Message{att: [][]byte{data}, size: wsframe.HeaderSize(len(data)) + len(data)}
 }
 
 func newPacket(kind byte, buf []byte, attachments [][]byte) *Message {
@@ -75,7 +80,12 @@ func control(kind byte, data string) *Message {
 func (m *Message) Size() int { return m.size }
 
 // packets returns how many Engine.IO packets the message is.
-func (m *Message) packets() int { return 1 + len(m.att) }
+func (m *Message) packets() int {
+	if m.text.buf == nil {
+		return len(m.att)
+	}
+	return 1 + len(m.att)
+}
 
 // encoded returns the attachments as text packets, encoding them on first use.
 func (m *Message) encoded() []packed {
@@ -102,16 +112,19 @@ func (m *Message) payloadSize() int {
 
 // appendPayload appends the message to a polling payload.
 func (m *Message) appendPayload(dst []byte) []byte {
-	if len(dst) > 0 {
-		dst = append(dst, separator)
-	}
-	dst = append(dst, m.text.packet()...)
+	dst = appendPacket(dst, m.text.packet())
 	if len(m.att) == 0 {
 		return dst
 	}
 	for _, p := range m.encoded() {
-		dst = append(dst, separator)
-		dst = append(dst, p.packet()...)
+		dst = appendPacket(dst, p.packet())
 	}
 	return dst
+}
+
+func appendPacket(dst, packet []byte) []byte {
+	if len(dst) > 0 && len(packet) > 0 {
+		dst = append(dst, separator)
+	}
+	return append(dst, packet...)
 }

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+)
+
+// modes are the servers this program can be. Each returns what it serves and the
+// address to listen on.
+var modes = map[string]func() (http.Handler, string, error){
+	"protocol": protocolServer,
+	"node":     clusterNode,
+}
+
+func main() {
+	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) != 1 || modes[args[0]] == nil {
+		return fmt.Errorf("usage: server protocol|node")
+	}
+	handler, addr, err := modes[args[0]]()
+	if err != nil {
+		return err
+	}
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("LISTENING %d\n", ln.Addr().(*net.TCPAddr).Port)
+	return http.Serve(ln, handler)
+}
+
+// portFromEnv returns the address PORT names, on every interface localhost may
+// resolve to.
+func portFromEnv(fallback string) string {
+	port := os.Getenv("PORT")
+	if port == "" {
+		port = fallback
+	}
+	return ":" + port
+}
