@@ -394,3 +394,5 @@ func clientFrame(first byte, payload string) string {
 	}
 	return string([]byte{first, 0x80 | 127, 0, 0, 0, 0, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n), 0, 0, 0, 0}) + payload
 }
+
+var discardLogger = slog.New(slog.DiscardHandler)

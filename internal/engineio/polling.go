@@ -255,24 +255,25 @@ func (s *Session) takePost(w http.ResponseWriter, r *http.Request, post *pollPos
 
 func (s *Session) readBody(w http.ResponseWriter, r *http.Request, post *pollPost, body *[]byte) int {
 	limit := s.srv.opts.MaxPayload
-	if limit > 0 && r.ContentLength > limit {
-		return http.StatusRequestEntityTooLarge
-	}
 	if d := s.srv.opts.BodyTimeout; d > 0 {
 		_ = post.rc.SetReadDeadline(time.Now().Add(d))
+	}
+	if limit > 0 && r.ContentLength > limit {
+		return http.StatusRequestEntityTooLarge
 	}
 	in := io.Reader(r.Body)
 	if limit > 0 {
 		in = http.MaxBytesReader(w, r.Body, limit)
 	}
 	err := readAll(in, body)
-	_ = post.rc.SetReadDeadline(time.Time{})
 	if tooBig := (*http.MaxBytesError)(nil); errors.As(err, &tooBig) {
 		return http.StatusRequestEntityTooLarge
 	}
 	if err != nil {
 		return http.StatusBadRequest
 	}
+	// Only now: net/http reads the rest of a refused body, under this deadline.
+	_ = post.rc.SetReadDeadline(time.Time{})
 	return http.StatusOK
 }
 
