@@ -1,0 +1,168 @@
+package redis
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// What every connection of ours uses, whatever the user's client does: the
+// defaults of go-redis changed between releases. Commands are never repeated,
+// because a repeated PUBLISH is a duplicate.
+const (
+	dialTimeout = 2 * time.Second
+	ioTimeout   = 3 * time.Second
+	poolSize    = 4
+)
+
+// link is our client and how its topology wants to be used.
+type link struct {
+	// Immutable.
+	single  *goredis.Client        // one server, or the master of a Sentinel group
+	cluster *goredis.ClusterClient // nil unless Redis Cluster
+	seed    string                 // picks the cluster node this process publishes to
+	addr    string                 // for errors
+}
+
+// newLink derives a client from the user's: same servers, credentials and
+// dialer, our timeouts, no retries, no hooks.
+func newLink(c goredis.UniversalClient) (*link, error) {
+	l := &link{seed: rand.Text()}
+	switch c := c.(type) {
+	case *goredis.Client:
+		o := *c.Options()
+		l.addr = o.Addr
+		tune(&o)
+		l.single = goredis.NewClient(&o)
+	case *goredis.ClusterClient:
+		o := *c.Options()
+		l.addr = fmt.Sprint(o.Addrs)
+		tuneCluster(&o)
+		l.cluster = goredis.NewClusterClient(&o)
+	default:
+		return nil, fmt.Errorf("socketio: redis: cannot use a client of type %T; want *redis.Client or *redis.ClusterClient", c)
+	}
+	return l, nil
+}
+
+func tune(o *goredis.Options) {
+	o.Dialer = bounded(o.Dialer)
+	o.Protocol = 2
+	o.MaxRetries = -1
+	o.DialTimeout, o.DialerRetries = dialTimeout, 1
+	o.ReadTimeout, o.WriteTimeout = ioTimeout, ioTimeout
+	o.ContextTimeoutEnabled = true
+	o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns = poolSize, 0, 0, 0
+	o.PoolTimeout = ioTimeout
+	o.PipelinePoolSize = -1
+	o.DisableIdentity = true
+	o.ClientSideCache, o.ClientSideCacheConfig = nil, nil
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+}
+
+func tuneCluster(o *goredis.ClusterOptions) {
+	if o.Dialer != nil {
+		o.Dialer = bounded(o.Dialer)
+	} else {
+		o.Dialer = bounded(goredis.NewDialer(&goredis.Options{DialTimeout: dialTimeout, TLSConfig: o.TLSConfig}))
+	}
+	o.Protocol = 2
+	o.MaxRetries = -1
+	o.ReadOnly, o.RouteByLatency, o.RouteRandomly = false, false, false
+	o.DialTimeout, o.DialerRetries = dialTimeout, 1
+	o.ReadTimeout, o.WriteTimeout = ioTimeout, ioTimeout
+	o.ContextTimeoutEnabled = true
+	o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns = poolSize, 0, 0, 0
+	o.PoolTimeout = ioTimeout
+	o.DisableIdentity = true
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+}
+
+var errSealed = errors.New("connection was lost")
+
+type sealKey struct{}
+
+// withSeal returns a context whose bearer can dial until the seal is set. A
+// PubSub of go-redis connects anew by itself when its connection breaks; ours
+// must not, because then nobody knows what was missed.
+func withSeal(ctx context.Context, seal *atomic.Bool) context.Context {
+	return context.WithValue(ctx, sealKey{}, seal)
+}
+
+type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+func bounded(dial dialer) dialer {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if seal, ok := ctx.Value(sealKey{}).(*atomic.Bool); ok && seal.Load() {
+			return nil, errSealed
+		}
+		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
+		return dial(ctx, network, addr)
+	}
+}
+
+func (l *link) pubsub(ctx context.Context) *goredis.PubSub {
+	if l.cluster != nil {
+		return l.cluster.Subscribe(ctx)
+	}
+	return l.single.Subscribe(ctx)
+}
+
+// publisher returns the server this process publishes to. On Redis Cluster,
+// where PUBLISH reaches all nodes from any, it is always the same one: over
+// several, messages would overtake each other.
+func (l *link) publisher(ctx context.Context) (*goredis.Client, error) {
+	if l.cluster != nil {
+		return l.cluster.MasterForKey(ctx, l.seed)
+	}
+	return l.single, nil
+}
+
+func (l *link) publish(ctx context.Context, channel string, payload []byte) error {
+	c, err := l.publisher(ctx)
+	if err != nil {
+		return err
+	}
+	return c.Publish(ctx, channel, payload).Err()
+}
+
+// subscribers counts the subscriptions of a channel on all masters.
+func (l *link) subscribers(ctx context.Context, channel string) (int, error) {
+	if l.cluster == nil {
+		n, err := l.single.PubSubNumSub(ctx, channel).Result()
+		return int(n[channel]), err
+	}
+	var total atomic.Int64
+	err := l.cluster.ForEachMaster(ctx, func(ctx context.Context, c *goredis.Client) error {
+		n, err := c.PubSubNumSub(ctx, channel).Result()
+		total.Add(n[channel])
+		return err
+	})
+	return int(total.Load()), err
+}
+
+func (l *link) ping(ctx context.Context) error {
+	c, err := l.publisher(ctx)
+	if err == nil {
+		err = c.Ping(ctx).Err()
+	}
+	if err != nil {
+		return fmt.Errorf("socketio: redis at %s does not answer: %w", l.addr, err)
+	}
+	return nil
+}
+
+func (l *link) close() error {
+	if l.cluster != nil {
+		return l.cluster.Close()
+	}
+	return l.single.Close()
+}

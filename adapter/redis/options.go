@@ -1,0 +1,74 @@
+package redis
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/socketfleet/socketfleet/cluster"
+)
+
+// Options are the settings of New. The zero value holds the defaults.
+type Options struct {
+	// Key is the prefix of all channels. All nodes of a deployment use the same.
+	// Empty means "socket.io", as in the reference.
+	Key string
+	// SpecificResponseChannel sends answers to the node that asked instead of to
+	// all; it is publishOnSpecificResponseChannel of the reference. Nodes with and
+	// without it understand each other.
+	SpecificResponseChannel bool
+	// ProbeInterval is how long the subscription may be silent before the node
+	// probes it; a deaf one is replaced after twice that. 0 means 2 s, a negative
+	// value disables probes.
+	ProbeInterval time.Duration
+	// OnGap is told of every time in which messages of other nodes may have been
+	// missed. It must not block. nil means nobody.
+	OnGap func(Gap)
+	// Cluster holds what does not depend on Redis: the timeout of requests and
+	// the bounds of the outbound queue.
+	Cluster cluster.Options
+	// Logger receives the loss and the return of the connection (warn, info) and
+	// dropped messages (debug). nil means slog.Default().
+	Logger *slog.Logger
+}
+
+// Gap is a time in which messages of other nodes may have been missed.
+type Gap struct {
+	From, To time.Time
+	// Dropped counts messages that arrived and were given up because this node
+	// was too slow. 0 when the connection was lost.
+	Dropped uint64
+	// Reason is a short text for logs.
+	Reason string
+}
+
+const (
+	defaultKey           = "socket.io"
+	defaultProbeInterval = 2 * time.Second
+
+	// startTimeout bounds New, and the wait for the first subscriptions of a
+	// namespace.
+	startTimeout = 5 * time.Second
+
+	// maxEnvelope is the largest message that is decoded.
+	maxEnvelope = 16 << 20
+)
+
+func (o *Options) withDefaults() Options {
+	var out Options
+	if o != nil {
+		out = *o
+	}
+	if out.Key == "" {
+		out.Key = defaultKey
+	}
+	if out.ProbeInterval == 0 {
+		out.ProbeInterval = defaultProbeInterval
+	}
+	if out.Logger == nil {
+		out.Logger = slog.Default()
+	}
+	if out.Cluster.Logger == nil {
+		out.Cluster.Logger = out.Logger
+	}
+	return out
+}

@@ -1,0 +1,336 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/socketfleet/socketfleet/adapter"
+)
+
+// Between attempts to connect a subscriber waits, from the first to the last of
+// these, doubling, less up to a half at random.
+const (
+	minBackOff = 50 * time.Millisecond
+	maxBackOff = 2 * time.Second
+)
+
+// subscribeChunk bounds the topics of one command.
+const subscribeChunk = 256
+
+var (
+	errDeaf        = errors.New("the subscription is deaf: probes did not come back")
+	errUnconfirmed = errors.New("redis did not confirm a subscription in time")
+)
+
+// subscriber keeps one connection subscribed to a set of topics. Connections are
+// never mended: a broken or deaf one is replaced.
+type subscriber struct {
+	// Immutable.
+	open   func(ctx context.Context) *goredis.PubSub
+	probe  func(ctx context.Context) error // publishes what must come back
+	handle func(m *goredis.Message)        // called by the reader, must be quick
+	idle   time.Duration                   // silence before a probe; negative: no probes
+	onGap  func(Gap)
+	log    *slog.Logger
+
+	topics *topics
+	heard  atomic.Int64 // when the reader got something last, in ns since epoch
+	epoch  time.Time
+
+	mu     sync.Mutex // guards the following; leaf lock
+	health adapter.Health
+	seen   bool // has been up
+	lastOK time.Time
+}
+
+func (s *subscriber) init() {
+	s.topics = newTopics()
+	s.epoch = time.Now()
+	s.health.Since = s.epoch
+}
+
+// run belongs to one goroutine; it ends when ctx is done.
+func (s *subscriber) run(ctx context.Context) {
+	wait := minBackOff
+	for s.awaitTopics(ctx) {
+		began := time.Now()
+		err := s.session(ctx)
+		s.topics.reset()
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			continue // no topics are left
+		}
+		s.down(err)
+		if time.Since(began) > 2*maxBackOff {
+			wait = minBackOff
+		}
+		if !sleep(ctx, wait/2+rand.N(wait/2)) {
+			return
+		}
+		wait = min(2*wait, maxBackOff)
+	}
+}
+
+func (s *subscriber) awaitTopics(ctx context.Context) bool {
+	for s.topics.empty() {
+		select {
+		case <-s.topics.wake:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return ctx.Err() == nil
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// session is the life of one connection. It returns why the connection must be
+// replaced, or nil when nothing is to be subscribed to any more.
+func (s *subscriber) session(ctx context.Context) error {
+	var seal atomic.Bool
+	ctx, cancel := context.WithCancel(ctx)
+	own := withSeal(ctx, &seal)
+	ps := s.open(own)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer func() {
+		seal.Store(true)
+		cancel()
+		_ = ps.Close()
+	}()
+	if err := s.reconcile(own, ps); err != nil {
+		return err
+	}
+	seal.Store(true)
+	s.touch()
+	broken := make(chan error, 1)
+	running.Go(func() { broken <- s.read(own, ps) })
+	w := watch{s: s, pulse: make(chan struct{}, 1)}
+	running.Go(func() { w.publish(ctx) })
+	return s.watch(own, ps, &w, broken)
+}
+
+func (s *subscriber) watch(ctx context.Context, ps *goredis.PubSub, w *watch, broken <-chan error) error {
+	tick := time.NewTicker(s.granularity())
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-broken:
+			return err
+		case <-s.topics.wake:
+			if s.topics.empty() {
+				return nil
+			}
+			if err := s.reconcile(ctx, ps); err != nil {
+				return err
+			}
+		case <-tick.C:
+			if s.topics.empty() {
+				return nil
+			}
+			if err := w.check(time.Now()); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (s *subscriber) granularity() time.Duration {
+	if s.idle < 0 {
+		return 250 * time.Millisecond
+	}
+	return max(s.idle/8, time.Millisecond)
+}
+
+// reconcile sends the commands that bring the connection to the desired set.
+// Channels go first: on Redis Cluster the first channel picks the node, and a
+// pattern would pick a replica, which nobody asks for its subscribers.
+func (s *subscriber) reconcile(ctx context.Context, ps *goredis.PubSub) error {
+	sub, unsub := s.topics.change(time.Now())
+	for _, step := range []struct {
+		list    []topic
+		pattern bool
+		do      func(ctx context.Context, names ...string) error
+	}{
+		{sub, false, ps.Subscribe}, {sub, true, ps.PSubscribe},
+		{unsub, false, ps.Unsubscribe}, {unsub, true, ps.PUnsubscribe},
+	} {
+		names := namesOf(step.list, step.pattern)
+		for len(names) > 0 {
+			n := min(len(names), subscribeChunk)
+			if err := step.do(ctx, names[:n]...); err != nil {
+				return fmt.Errorf("subscribe: %w", err)
+			}
+			names = names[n:]
+		}
+	}
+	return nil
+}
+
+func namesOf(list []topic, pattern bool) []string {
+	var names []string
+	for _, t := range list {
+		if t.pattern == pattern {
+			names = append(names, t.name)
+		}
+	}
+	return names
+}
+
+// read moves what arrives until the connection breaks. There is no read deadline:
+// one that strikes within a message would tear the stream apart.
+func (s *subscriber) read(ctx context.Context, ps *goredis.PubSub) error {
+	for {
+		got, err := ps.ReceiveTimeout(ctx, 0)
+		if err != nil {
+			return err
+		}
+		s.touch()
+		switch m := got.(type) {
+		case *goredis.Message:
+			s.handle(m)
+		case *goredis.Subscription:
+			s.topics.confirm(topic{pattern: m.Kind[0] == 'p', name: m.Channel})
+			if settled, _ := s.topics.progress(); settled {
+				s.up()
+			}
+		}
+	}
+}
+
+func (s *subscriber) touch() { s.heard.Store(int64(time.Since(s.epoch))) }
+
+func (s *subscriber) silence() time.Duration {
+	return time.Since(s.epoch) - time.Duration(s.heard.Load())
+}
+
+// watch decides whether a connection still works. check belongs to the session's
+// goroutine, publish to one of its own because it can hang.
+type watch struct {
+	s     *subscriber
+	pulse chan struct{} // asks for a probe
+	sent  int           // probes since something was heard
+}
+
+// check returns why the connection is to be given up. After idle of silence it
+// probes, twice; each probe has half of idle to come back.
+func (w *watch) check(now time.Time) error {
+	patience := w.s.idle
+	if patience < 0 {
+		patience = defaultProbeInterval
+	}
+	if _, since := w.s.topics.progress(); !since.IsZero() && now.Sub(since) > max(2*patience, time.Second) {
+		return errUnconfirmed
+	}
+	if w.s.idle < 0 {
+		return nil
+	}
+	silent := w.s.silence()
+	switch due := w.s.idle + time.Duration(w.sent)*w.s.idle/2; {
+	case silent < w.s.idle:
+		w.sent = 0
+	case silent < due:
+	case w.sent == 2:
+		w.s.count(func(h *adapter.Health) { h.ProbeFailures++ })
+		return errDeaf
+	default:
+		if w.sent > 0 {
+			w.s.count(func(h *adapter.Health) { h.ProbeFailures++ })
+		}
+		w.sent++
+		select {
+		case w.pulse <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}
+
+func (w *watch) publish(ctx context.Context) {
+	for {
+		select {
+		case <-w.pulse:
+		case <-ctx.Done():
+			return
+		}
+		if err := w.s.probe(ctx); err != nil && ctx.Err() == nil {
+			w.s.count(func(h *adapter.Health) { h.LastError = err.Error() })
+		}
+	}
+}
+
+func (s *subscriber) count(f func(h *adapter.Health)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(&s.health)
+}
+
+// up notes that Redis has confirmed everything.
+func (s *subscriber) up() {
+	s.mu.Lock()
+	if s.health.Up {
+		s.mu.Unlock()
+		return
+	}
+	now := time.Now()
+	again, gap := s.seen, Gap{From: s.lastOK, To: now, Reason: s.health.LastError}
+	s.health.Up, s.health.Since, s.seen = true, now, true
+	if again {
+		s.health.Resubscribes++
+	}
+	s.mu.Unlock()
+	if again {
+		s.log.Info("socketio: redis: subscribed again", "missing_since", gap.From, "away", gap.To.Sub(gap.From))
+		s.report(gap)
+	}
+}
+
+// down notes that the connection is given up. What arrived until the last message
+// heard is certain; later ones may be missing.
+func (s *subscriber) down(err error) {
+	heard := s.epoch.Add(time.Duration(s.heard.Load()))
+	s.mu.Lock()
+	wasUp := s.health.Up
+	s.health.LastError = err.Error()
+	if wasUp {
+		s.health.Reconnects++
+		s.health.Up, s.health.Since, s.lastOK = false, time.Now(), heard
+	}
+	s.mu.Unlock()
+	if wasUp {
+		s.log.Warn("socketio: redis: subscription lost, messages of other nodes may be missed", "error", err)
+	}
+}
+
+func (s *subscriber) report(g Gap) {
+	if s.onGap != nil {
+		s.onGap(g)
+	}
+}
+
+func (s *subscriber) snapshot() adapter.Health {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.health
+}

@@ -1,0 +1,98 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/socketfleet/socketfleet/adapter"
+)
+
+func init() {
+	adapter.Register("redis", openURL)
+	adapter.Register("rediss", openURL)
+}
+
+// openURL is the adapter.Opener of both schemes. Its parameters: key,
+// requests_timeout, specific_response_channel, probe_interval; addr (repeated)
+// and cluster=true for Redis Cluster; master, addr, sentinel_username and
+// sentinel_password for Sentinel.
+func openURL(ctx context.Context, u *url.URL) (adapter.Provider, error) {
+	client, opts, err := parseURL(u)
+	if err != nil {
+		return nil, err
+	}
+	p, err := open(ctx, client, opts, true)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func parseURL(u *url.URL) (goredis.UniversalClient, *Options, error) {
+	p := adapter.NewParams(u)
+	opts := &Options{
+		Key:                     p.String("key", ""),
+		SpecificResponseChannel: p.Bool("specific_response_channel", false),
+		ProbeInterval:           p.Duration("probe_interval", 0),
+	}
+	opts.Cluster.RequestsTimeout = p.Duration("requests_timeout", 0)
+	uo := &goredis.UniversalOptions{
+		MasterName:       p.String("master", ""),
+		Addrs:            append([]string{hostPort(u)}, p.Strings("addr")...),
+		SentinelUsername: p.String("sentinel_username", ""),
+		SentinelPassword: p.String("sentinel_password", ""),
+		IsClusterMode:    p.Bool("cluster", false),
+	}
+	if err := p.Err(); err != nil {
+		return nil, nil, err
+	}
+	if u.User != nil {
+		uo.Username = u.User.Username()
+		uo.Password, _ = u.User.Password()
+	}
+	if u.Scheme == "rediss" {
+		uo.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	var err error
+	if uo.DB, err = database(u); err != nil {
+		return nil, nil, err
+	}
+	if uo.IsClusterMode && uo.MasterName != "" {
+		return nil, nil, errors.New("socketio: redis: parameters cluster and master exclude each other")
+	}
+	if uo.DB != 0 && uo.MasterName == "" && (uo.IsClusterMode || len(uo.Addrs) > 1) {
+		return nil, nil, errors.New("socketio: redis: Redis Cluster has no database but 0")
+	}
+	return goredis.NewUniversalClient(uo), opts, nil
+}
+
+func hostPort(u *url.URL) string {
+	host, port := u.Hostname(), u.Port()
+	if host == "" {
+		host = "localhost"
+	}
+	if port == "" {
+		port = "6379"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+func database(u *url.URL) (int, error) {
+	path := strings.Trim(u.Path, "/")
+	if path == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(path)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("socketio: redis: the path is the number of a database, got %q", path)
+	}
+	return n, nil
+}
