@@ -11,12 +11,12 @@ import { until } from "../lib/wait.mjs";
 const PATH = "/socket.io/";
 let node; // slow heartbeat, big payloads, Socket.IO on top
 let echo; // the protocol mode: fast heartbeat, every message comes back
-let tiny; // the engine client's mode: payloads of 100 bytes, allow-request hook
 
 before(async () => {
-  [node, echo, tiny] = await Promise.all([startTarget("node"), startTarget("protocol"), startTarget("eio-client")]);
+  node = await startTarget("node");
+  echo = await startTarget("protocol");
 });
-after(() => Promise.all([node, echo, tiny].map((server) => server?.kill())));
+after(() => Promise.all([node, echo].map((server) => server?.kill())));
 
 const polling = (query) => openPolling(node.url, PATH, query);
 const websocket = (query, opts) => openWebSocket(node.url, PATH, query, opts);
@@ -84,13 +84,6 @@ describe("engine: refused requests", { timeout: 30_000 }, () => {
     assert.equal(got.status, 400);
     assert.equal(got.body, '{"code":3,"message":"Bad request"}');
     ws.close();
-  });
-
-  it("refuses what the allow-request hook refuses with code 4", async () => {
-    const got = await send(address(tiny.url, "/engine.io/", { EIO: 4, transport: "polling", deny: 1 }));
-    assert.equal(got.status, 403);
-    assert.equal(got.body, '{"code":4,"message":"Forbidden"}');
-    accepts("upgrade refused by allow-request", await fate(openWebSocket(tiny.url, "/engine.io/", { deny: 1 })));
   });
 
   it("refuses an origin with a control character", async () => {
@@ -239,10 +232,10 @@ describe("engine: polling", { timeout: 30_000 }, () => {
   });
 
   it("refuses a body over the limit and keeps the session", async () => {
-    const session = await openPolling(tiny.url, "/engine.io/");
-    const got = await session.post("4" + "x".repeat(100));
+    const session = await openPolling(echo.url, "/engine.io/");
+    const got = await session.post("4" + "x".repeat(1_000_000));
     assert.deepEqual([got.status ?? got.reset, got.body], [413, ""]);
-    assert.equal((await session.post("4" + "y".repeat(99))).body, "ok");
+    assert.equal((await session.post("4" + "y".repeat(999_999))).body, "ok");
     let seen = "";
     await until(async () => (seen += (await session.poll()).body).includes("y"), "the echo");
     assert.ok(!seen.includes("x"), "nothing of the refused body was processed");
@@ -308,15 +301,6 @@ describe("engine: polling", { timeout: 30_000 }, () => {
     }, "the session to be gone");
     assert.deepEqual(packets.filter((packet) => packet !== "6"), ["41", "1"]);
   });
-
-  it("sets the cookies of the handshake once", async () => {
-    const session = await openPolling(tiny.url, "/engine.io/");
-    const cookies = session.first.headers["set-cookie"];
-    assert.deepEqual(cookies.slice(0, 3),
-      ["1=1; Max-Age=86400", "2=2; Path=/; HttpOnly; Secure; SameSite=Strict", "3=3; Max-Age=0"]);
-    assert.match(cookies[3], /^4=4; Expires=/);
-    assert.equal((await session.poll()).headers["set-cookie"], undefined);
-  });
 });
 
 describe("engine: websocket", { timeout: 30_000 }, () => {
@@ -363,9 +347,11 @@ describe("engine: websocket", { timeout: 30_000 }, () => {
   }
 
   it("closes with 1009 and no reason on a message over the limit", async () => {
-    const ws = openWebSocket(tiny.url, "/engine.io/");
+    const ws = openWebSocket(echo.url, "/engine.io/", {}, { heartbeat: true });
     await ws.next();
-    ws.send("4" + "x".repeat(100));
+    ws.send("4" + "y".repeat(999_999));
+    assert.equal((await ws.next()).length, 1_000_000);
+    ws.send("4" + "x".repeat(1_000_000));
     assert.deepEqual(await ws.closed, { code: 1009, reason: "" });
   });
 
@@ -500,4 +486,26 @@ describe("engine: client files", { timeout: 30_000 }, () => {
       assert.deepEqual([again.status, again.body], [304, ""]);
     });
   }
+});
+
+describe("engine: hooks", { timeout: 30_000 }, () => {
+  let tiny; // the engine client's mode: payloads of 100 bytes, allow-request hook, cookies
+  before(async () => (tiny = await startTarget("eio-client")));
+  after(() => tiny?.kill());
+
+  it("refuses what the allow-request hook refuses with code 4", async () => {
+    const got = await send(address(tiny.url, "/engine.io/", { EIO: 4, transport: "polling", deny: 1 }));
+    assert.equal(got.status, 403);
+    assert.equal(got.body, '{"code":4,"message":"Forbidden"}');
+    accepts("upgrade refused by allow-request", await fate(openWebSocket(tiny.url, "/engine.io/", { deny: 1 })));
+  });
+
+  it("sets the cookies of the handshake once", async () => {
+    const session = await openPolling(tiny.url, "/engine.io/");
+    const cookies = session.first.headers["set-cookie"];
+    assert.deepEqual(cookies.slice(0, 3),
+      ["1=1; Max-Age=86400", "2=2; Path=/; HttpOnly; Secure; SameSite=Strict", "3=3; Max-Age=0"]);
+    assert.match(cookies[3], /^4=4; Expires=/);
+    assert.equal((await session.poll()).headers["set-cookie"], undefined);
+  });
 });

@@ -169,6 +169,12 @@ describe("protocol: messages", { timeout: 30_000 }, () => {
     });
   }
 
+  it("survives a binary event without attachments or payload", async () => {
+    // The reference decodes it, but refuses the next packet of that client.
+    accepts("binary event without attachments", await outcome(await joined(), ["45-"]));
+    await assertServes(bystander);
+  });
+
   it("survives a binary event without attachments", async () => {
     const ws = await joined();
     ws.send('450-["message",1]');
@@ -187,7 +193,7 @@ describe("protocol: refused packets", { timeout: 60_000 }, () => {
     ...["42{}", "42[]", '42"a"', "42[", '42["message"', '42["message"]]', "42[true]", "42[null]", '42[{"a":1}]', "4abc",
       '42abc["message"]', '42-1["message"]', '4221.5["message"]', '421e3["message"]',
       '42["connect"]', '42["connect_error"]', '42["disconnect"]', '42["disconnecting"]', '42["newListener"]', '42["removeListener"]',
-      '40null', "40[]", '40"x"', "41{}", "431{}", "45", "451", "45a-", "451.23-", "45-", '4511-["message"]', '45-1-["message"]',
+      '40null', "40[]", '40"x"', "41{}", "431{}", "45", "451", "45a-", "451.23-", '4511-["message"]', '45-1-["message"]',
       "47", "49", "4a", "4", '44{"message":"x"}', '451-{"x":1}', `451-[${holder(0)}]`, "461-1{}"].map((frame) => [frame]),
     [bytes],
     ['451-["message",{"_placeholder":true,"num":0}]', '42["message"]'],
