@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -177,8 +176,14 @@ func (e *encoder) object(v map[string]any) error {
 	if err := e.enter(); err != nil {
 		return err
 	}
+	var few [16]string
+	keys := few[:0]
+	for k := range v {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
 	sep := byte('{')
-	for _, k := range slices.Sorted(maps.Keys(v)) {
+	for _, k := range keys {
 		e.dst = AppendString(append(e.dst, sep), k)
 		e.dst = append(e.dst, ':')
 		if err := e.value(v[k]); err != nil {

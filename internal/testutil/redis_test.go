@@ -35,7 +35,7 @@ func TestSharedRedisIsOneServer(t *testing.T) {
 	if a != b || !ping(a.Addr()) {
 		t.Errorf("got %v and %v", a, b)
 	}
-	if Prefix(t) == Prefix(t) {
+	if p, q := Prefix(t), Prefix(t); p == q {
 		t.Error("two prefixes are equal")
 	}
 }
