@@ -1,4 +1,5 @@
 // Nodes of any implementation on one Redis, each with two real clients.
+import assert from "node:assert/strict";
 import { createClient } from "redis";
 import { connect, inbox } from "./client.mjs";
 import { ctl } from "./ctl.mjs";
@@ -41,6 +42,8 @@ export class Cluster {
     const name = "ABCDEF"[index];
     const node = await startServer(impl, "node", { ...this.config, name });
     this.nodes.push(Object.assign(node, { name, index }));
+    const { impl: is, adapter } = await ctl(node, "info");
+    assert.deepEqual({ is, adapter }, { is: impl, adapter: this.adapter });
   }
 
   // settled waits until every node counts every other.

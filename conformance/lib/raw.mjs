@@ -1,8 +1,9 @@
 // Engine.IO by hand: single HTTP requests and WebSocket frames.
+import assert from "node:assert/strict";
 import { Agent, request as httpRequest } from "node:http";
 import { connect } from "node:net";
 import { WebSocket } from "ws";
-import { within } from "./wait.mjs";
+import { until, within } from "./wait.mjs";
 
 const agent = new Agent({ keepAlive: false });
 export const SEPARATOR = "\x1e";
@@ -142,4 +143,22 @@ export async function postPart(url, part, length) {
   await within(asked, "100 Continue");
   await new Promise((resolve) => req.write(part, resolve));
   return { answer: within(answer, "the answer to the cut POST"), abort: () => req.destroy() };
+}
+
+export const unknownSession = '{"code":1,"message":"Session ID unknown"}';
+
+// gone waits until the server has forgotten a session.
+export function gone(session) {
+  return until(async () => {
+    const got = await session.post("3");
+    return got.status === 400 && got.body === unknownSession;
+  }, "the session to be gone");
+}
+
+// alive shows that a polling session works, by joining the main namespace.
+export async function alive(session) {
+  const posted = await session.post("40");
+  assert.equal(posted.body, "ok");
+  const polled = await session.poll();
+  assert.match(polled.body, /40\{"sid":"/);
 }

@@ -1,11 +1,13 @@
-// Engine.IO on the wire: refusals, polling, websocket, upgrade, closing. What a
+// Engine.IO over HTTP: refusals, polling, closing, client files, hooks. What a
 // row expects is what engine.io 6 does, or the official protocol suite asks for.
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { ctl } from "../lib/ctl.mjs";
 import { accepts } from "../lib/differences.mjs";
 import { startTarget } from "../lib/process.mjs";
-import { SEPARATOR, address, arrived, fate, openPolling, openWebSocket, postPart, send, sendRaw } from "../lib/raw.mjs";
+import {
+  SEPARATOR, address, alive, arrived, fate, gone, openPolling, openWebSocket, postPart, send, sendRaw,
+} from "../lib/raw.mjs";
 import { until } from "../lib/wait.mjs";
 
 const PATH = "/socket.io/";
@@ -20,21 +22,6 @@ after(() => Promise.all([node, echo].map((server) => server?.kill())));
 
 const polling = (query) => openPolling(node.url, PATH, query);
 const websocket = (query, opts) => openWebSocket(node.url, PATH, query, opts);
-const unknownSession = '{"code":1,"message":"Session ID unknown"}';
-
-async function assertGone(session) {
-  const answer = await until(async () => {
-    const got = await session.post("3");
-    return got.status === 400 && got.body && got;
-  }, "the session to be gone");
-  assert.equal(answer.body, unknownSession);
-}
-
-async function assertAlive(session) {
-  assert.equal((await session.post("40")).body, "ok");
-  assert.match((await session.poll()).body, /40\{"sid":"/);
-}
-
 // hold sends a poll and waits until the server has it. The answer is wrapped:
 // awaiting hold must not wait for it.
 async function hold(session) {
@@ -101,7 +88,7 @@ describe("engine: refused requests", { timeout: 30_000 }, () => {
     accepts("upgrade that asks for polling", await fate(websocket({ transport: "polling" })));
     const session = await polling();
     accepts("upgrade that asks for polling", await fate(websocket({ transport: "polling", sid: session.sid })));
-    await assertAlive(session);
+    await alive(session);
   });
 
   for (const [what, headers] of [
@@ -155,7 +142,7 @@ describe("engine: polling", { timeout: 30_000 }, () => {
 
   it("takes several packets in one body, chunked or not", async () => {
     const session = await polling();
-    await assertAlive(session);
+    await alive(session);
     await session.post(['420["echo","é"]', '421["echo",2]'].join(SEPARATOR),
       { headers: { "transfer-encoding": "chunked", "content-type": "anything/else" } });
     let packets = [];
@@ -182,7 +169,7 @@ describe("engine: polling", { timeout: 30_000 }, () => {
       await session.post(`420["echo","${"x".repeat(size)}"]`);
       return (await session.poll({ headers })).headers["content-encoding"];
     };
-    await assertAlive(session);
+    await alive(session);
     assert.equal(await ask(2000, { "accept-encoding": "gzip" }), "gzip");
     assert.equal(await ask(10, { "accept-encoding": "gzip" }), undefined);
     assert.equal(await ask(2000, {}), undefined);
@@ -193,7 +180,7 @@ describe("engine: polling", { timeout: 30_000 }, () => {
     const got = await Promise.all([session.poll(), session.poll()]);
     got.sort((a, b) => a.status - b.status);
     assert.deepEqual(got.map(({ status, body }) => [status, body]), [[200, "1"], [400, ""]]);
-    await assertGone(session);
+    await gone(session);
   });
 
   it("closes when two POSTs overlap", async () => {
@@ -205,7 +192,7 @@ describe("engine: polling", { timeout: 30_000 }, () => {
     const first = await cut.answer;
     accepts("POST cut off by another", first.reset ? "reset" : String(first.status));
     assert.equal((await poll).body, "1");
-    await assertGone(session);
+    await gone(session);
   });
 
   it("closes when the client aborts a poll", async () => {
@@ -214,13 +201,13 @@ describe("engine: polling", { timeout: 30_000 }, () => {
       const lost = await fetch(session.at(), { signal: AbortSignal.timeout(20) }).catch(() => "lost");
       return lost === "lost" ? (await session.post("3")).status === 400 : true;
     }, "the session to be gone");
-    await assertGone(session);
+    await gone(session);
   });
 
   it("closes when the client aborts a POST", async () => {
     const session = await polling();
     (await postPart(session.at(), "4a", 100)).abort();
-    await assertGone(session);
+    await gone(session);
   });
 
   it("refuses an octet-stream POST", async () => {
@@ -246,7 +233,7 @@ describe("engine: polling", { timeout: 30_000 }, () => {
       const session = await polling();
       const got = await send(session.at(), { method });
       assert.deepEqual([got.status, got.body], [500, ""]);
-      await assertAlive(session);
+      await alive(session);
     });
   }
 
@@ -260,7 +247,7 @@ describe("engine: polling", { timeout: 30_000 }, () => {
       const got = await session.post(body);
       accepts("undecodable POST", got.reset ? "reset" : String(got.status));
       assert.equal((await answer).body, "1");
-      await assertGone(session);
+      await gone(session);
     });
   }
 
@@ -279,13 +266,13 @@ describe("engine: polling", { timeout: 30_000 }, () => {
     const { answer } = await hold(session);
     assert.equal((await session.post(`1${SEPARATOR}4ignored`)).body, "ok");
     assert.equal((await answer).body, "6");
-    await assertGone(session);
+    await gone(session);
   });
 
   it("closes on a ping from the client", async () => {
     const session = await polling();
     await session.post("2");
-    await assertGone(session);
+    await gone(session);
   });
 
   it("hands out what is queued and then the close packet", async () => {
@@ -300,178 +287,6 @@ describe("engine: polling", { timeout: 30_000 }, () => {
       return got.status === 400;
     }, "the session to be gone");
     assert.deepEqual(packets.filter((packet) => packet !== "6"), ["41", "1"]);
-  });
-});
-
-describe("engine: websocket", { timeout: 30_000 }, () => {
-  it("opens with exactly the five keys and no upgrade", async () => {
-    const ws = websocket();
-    const first = await ws.next();
-    assert.equal(first[0], "0");
-    const handshake = JSON.parse(first.slice(1));
-    assert.deepEqual({ ...handshake, sid: "" },
-      { sid: "", upgrades: [], pingInterval: 25000, pingTimeout: 20000, maxPayload: 5000000 });
-    ws.close();
-  });
-
-  it("echoes text and binary frames", async () => {
-    const ws = openWebSocket(echo.url, "/engine.io/");
-    await ws.next();
-    ws.send("4é✓");
-    ws.send(Buffer.from([1, 2, 3]));
-    ws.send("bAQIDBA==");
-    ws.send(Buffer.alloc(0));
-    assert.deepEqual([await ws.next(), await ws.next(), await ws.next(), await ws.next()],
-      ["4é✓", Buffer.from([1, 2, 3]), Buffer.from([1, 2, 3, 4]), Buffer.alloc(0)]);
-    ws.close();
-  });
-
-  it("gives binary as base64 text when the client asks for it", async () => {
-    const ws = openWebSocket(echo.url, "/engine.io/", { b64: 1 });
-    await ws.next();
-    ws.send(Buffer.from([1, 2, 3, 4]));
-    assert.equal(await ws.next(), "bAQIDBA==");
-    ws.close();
-  });
-
-  for (const [what, frame, opts] of [
-    ["a ping from the client", "2"], ["an unknown type", "9x"], ["an empty frame", ""],
-    ["bytes that are not UTF-8 in a text frame", Buffer.from([0x34, 0xff, 0xfe]), { binary: false }],
-  ]) {
-    it(`closes on ${what}`, async () => {
-      const ws = websocket();
-      await ws.next();
-      ws.ws.send(frame, opts);
-      assert.equal(await fate(ws), "closed after 101");
-    });
-  }
-
-  it("closes with 1009 and no reason on a message over the limit", async () => {
-    const ws = openWebSocket(echo.url, "/engine.io/", {}, { heartbeat: true });
-    await ws.next();
-    ws.send("4" + "y".repeat(999_999));
-    assert.equal((await ws.next()).length, 1_000_000);
-    ws.send("4" + "x".repeat(1_000_000));
-    assert.deepEqual(await ws.closed, { code: 1009, reason: "" });
-  });
-
-  it("closes on a close packet, or waits for the heartbeat to do it", async () => {
-    const ws = openWebSocket(echo.url, "/engine.io/");
-    await ws.next();
-    ws.send("1");
-    ws.send("4after");
-    const ignored = await Promise.race([ws.next(), ws.closed.then(() => null)]);
-    accepts("packet 1 over websocket", ignored === "4after" ? "ignored" : "closed");
-    await ws.closed;
-  });
-
-  it("pings, and closes those who stay silent", async () => {
-    const ws = openWebSocket(echo.url, "/engine.io/");
-    await ws.next();
-    const start = Date.now();
-    for (let i = 0; i < 3; i++) {
-      assert.equal(await ws.next(), "2");
-      ws.send("3");
-    }
-    assert.ok(Date.now() - start >= 3 * 300 - 50, "three intervals have passed");
-    ws.send("4alive");
-    assert.equal(await ws.next(), "4alive");
-    const silent = Date.now();
-    await ws.closed;
-    const took = Date.now() - silent;
-    assert.ok(took >= 350 && took < 3000, `closed after ${took} ms`);
-  });
-
-  it("pings a polling client, and forgets it when it stays silent", async () => {
-    const session = await openPolling(echo.url, "/engine.io/");
-    assert.equal((await session.poll()).body, "2");
-    await session.post("3");
-    assert.equal((await session.poll()).body, "2");
-    await until(async () => (await session.poll()).body === unknownSession, "the session to be gone");
-  });
-});
-
-describe("engine: upgrade", { timeout: 30_000 }, () => {
-  const probed = async () => {
-    const session = await polling();
-    await assertAlive(session);
-    const ws = session.probe();
-    await ws.opened;
-    ws.send("2probe");
-    assert.equal(await ws.next(), "3probe");
-    return { session, ws };
-  };
-
-  it("releases the waiting poll with a noop, then moves to websocket", async () => {
-    const { session, ws } = await probed();
-    assert.equal((await session.poll()).body, "6");
-    ws.send("5");
-    ws.send('420["echo","over"]');
-    assert.equal(await ws.next(), '430["over"]');
-    const late = await session.poll();
-    assert.deepEqual([late.status, late.body], [400, '{"code":3,"message":"Bad request"}']);
-    ws.close();
-  });
-
-  it("keeps sending over polling until the upgrade packet", async () => {
-    const { session, ws } = await probed();
-    await session.post('420["echo","still polling"]');
-    assert.equal((await session.poll()).body, '430["still polling"]');
-    await session.post('421["echo","buffered"]');
-    ws.send("5");
-    assert.equal(await ws.next(), '431["buffered"]');
-    ws.close();
-  });
-
-  it("accepts the upgrade packet without a probe", async () => {
-    const session = await polling();
-    await assertAlive(session);
-    const ws = session.probe();
-    await ws.opened;
-    ws.send("5");
-    ws.send('420["echo",1]');
-    assert.equal(await ws.next(), "430[1]");
-    ws.close();
-  });
-
-  it("closes a probe that sends anything else, and stays on polling", async () => {
-    const session = await polling();
-    const ws = session.probe();
-    await ws.opened;
-    ws.send('42["echo",1]');
-    await ws.closed;
-    await assertAlive(session);
-    const again = session.probe();
-    await again.opened;
-    again.send("2probe");
-    assert.equal(await again.next(), "3probe");
-    again.close();
-  });
-
-  it("stays on polling when the probe goes away", async () => {
-    const { session, ws } = await probed();
-    ws.close();
-    await session.post('420["echo",1]');
-    await until(async () => (await session.poll()).body.includes("430[1]"), "the answer over polling");
-  });
-
-  it("closes a second websocket while upgrading and after", async () => {
-    const { session, ws } = await probed();
-    accepts("upgrade of a session that upgrades", await fate(session.probe()));
-    ws.send("5");
-    ws.send('420["echo",1]');
-    assert.equal(await ws.next(), "430[1]");
-    accepts("upgrade of a session that upgrades", await fate(session.probe()));
-    ws.send('421["echo",2]');
-    assert.equal(await ws.next(), "431[2]");
-    ws.close();
-  });
-
-  it("closes the probe when the session ends", async () => {
-    const { session, ws } = await probed();
-    await session.post("1");
-    await ws.closed;
-    await assertGone(session);
   });
 });
 
