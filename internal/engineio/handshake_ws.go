@@ -119,9 +119,10 @@ func (srv *Server) upgrade(w http.ResponseWriter, r *http.Request, first bool) *
 		srv.opts.Headers(h, r)
 	}
 	conn := &wsConn{b64: queryValue(r.URL.RawQuery, "b64") != ""}
-	ws, err := srv.upgrader.Upgrade(&hijacker{ResponseWriter: w, conn: conn}, r, h)
+	hj := &hijacker{ResponseWriter: w, conn: conn}
+	ws, err := srv.upgrader.Upgrade(hj, r, h)
 	if err != nil {
-		if errors.Is(err, errNoHijack) {
+		if hj.unsupported {
 			srv.logNoHijack(w, r)
 		}
 		return nil
@@ -142,8 +143,6 @@ func upgradeHeader(from http.Header) http.Header {
 	}
 	return h
 }
-
-var errNoHijack = errors.New("engineio: connection cannot be taken over")
 
 // upgradeError answers what gorilla refuses.
 func upgradeError(w http.ResponseWriter, _ *http.Request, status int, reason error) {
@@ -168,15 +167,14 @@ func (srv *Server) logNoHijack(w http.ResponseWriter, r *http.Request) {
 // and keeps what the client sent too early.
 type hijacker struct {
 	http.ResponseWriter
-	conn *wsConn
+	conn        *wsConn
+	unsupported bool // no writer in the chain has Hijack
 }
 
 func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	nc, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
 	if err != nil {
-		if errors.Is(err, http.ErrNotSupported) {
-			err = errNoHijack
-		}
+		h.unsupported = errors.Is(err, http.ErrNotSupported)
 		return nil, nil, err
 	}
 	if n := rw.Reader.Buffered(); n > 0 {

@@ -396,3 +396,12 @@ func clientFrame(first byte, payload string) string {
 }
 
 var discardLogger = slog.New(slog.DiscardHandler)
+
+// reset closes a connection so that the peer gets an RST.
+func reset(t *testing.T, c *raw) {
+	t.Helper()
+	if err := c.Conn.(*net.TCPConn).SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}

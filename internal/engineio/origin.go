@@ -211,9 +211,8 @@ func (srv *Server) clientAddr(r *http.Request) string {
 	}
 	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
 	for i := len(hops) - 1; i >= 0; i-- {
-		hop := strings.TrimSpace(hops[i])
-		ip, err := netip.ParseAddr(hop)
-		if err != nil {
+		ip, ok := parseHop(strings.TrimSpace(hops[i]))
+		if !ok {
 			return addr
 		}
 		addr = ip.String()
@@ -222,6 +221,15 @@ func (srv *Server) clientAddr(r *http.Request) string {
 		}
 	}
 	return addr
+}
+
+// parseHop parses an address, to which some proxies add the port.
+func parseHop(hop string) (netip.Addr, bool) {
+	if ip, err := netip.ParseAddr(hop); err == nil {
+		return ip, true
+	}
+	ap, err := netip.ParseAddrPort(hop)
+	return ap.Addr(), err == nil
 }
 
 func peerAddr(r *http.Request) string {

@@ -124,7 +124,7 @@ func (w *wsConn) run() {
 	w.waitIdleLocked()
 	w.gone = true
 	s.mu.Unlock()
-	if reason == ReasonTransportError {
+	if reason == ReasonTransportError && !errors.Is(err, os.ErrDeadlineExceeded) {
 		w.discard()
 	}
 	_ = w.nc.Close()

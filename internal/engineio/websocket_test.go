@@ -67,7 +67,6 @@ func TestGracefulCloseOfWebSocket(t *testing.T) {
 
 func TestWebSocketEnds(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, Options{MaxPayload: 1000, BodyTimeout: 50 * time.Millisecond}, nil)
 	long := clientFrame(0x81, "4"+strings.Repeat("x", 1000))
 	for _, tc := range []struct {
 		name, send string
@@ -91,6 +90,8 @@ func TestWebSocketEnds(t *testing.T) {
 		{"message never finished", clientFrame(0x01, "4x"), 0, ReasonTransportError, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, Options{MaxPayload: 1000, BodyTimeout: 50 * time.Millisecond}, nil)
 			c := r.upgradeRaw("EIO=4&transport=websocket", tc.send)
 			p := recvFrom(t, "session", r.recv)
 			got := recvFrom(t, "Closed", p.closed)
