@@ -199,15 +199,14 @@ func (b *bus) receive(m *goredis.Message) {
 	if !ok || len(m.Payload) == 0 {
 		return
 	}
-	sender := senderOf(m.Payload)
-	if sender == r.to.Self {
+	if senderOf(m.Payload) == r.to.Self {
 		return
 	}
 	if len(m.Payload) > maxEnvelope {
 		b.reject(r.to, m.Channel, errTooLarge)
 		return
 	}
-	b.in.push(sender, parcel{to: r.to, kind: r.kind, channel: m.Channel, payload: m.Payload})
+	b.in.push(parcel{to: r.to, kind: r.kind, channel: m.Channel, payload: m.Payload})
 }
 
 var errTooLarge = errors.New("message is larger than 16 MiB")

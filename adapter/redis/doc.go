@@ -30,6 +30,6 @@
 // All exported names are safe for concurrent use. A provider owns: one goroutine
 // that keeps the subscriptions as they should be, one that reads the connection
 // and only moves bytes, a fixed number of workers that decode and deliver, and
-// those of package cluster. Messages of one sender are handled by one worker, in
-// order. Locks are leaves; none is held during I/O.
+// those of package cluster. Messages of one namespace are handled by one worker,
+// in the order Redis sent them. Locks are leaves; none is held during I/O.
 package redis

@@ -24,9 +24,10 @@ type parcel struct {
 	payload string
 }
 
-// intake spreads parcels over workers by sender, so that one sender's messages
-// keep their order. The reader never waits: a full queue loses its oldest
-// parcel.
+// intake spreads parcels over workers by namespace, so that all messages of a
+// namespace are handled in the order Redis sent them. By sender would not do: a
+// program can make one node join sockets to a room and another emit to it. The
+// reader never waits: a full queue loses its oldest parcel.
 type intake struct {
 	// Immutable.
 	workers []*worker
@@ -47,11 +48,8 @@ func newIntake(handle func(parcel), gap func(Gap)) *intake {
 	return in
 }
 
-func (in *intake) push(sender string, p parcel) {
-	i := 0
-	if len(in.workers) > 1 {
-		i = int(maphash.String(in.seed, sender) % uint64(len(in.workers)))
-	}
+func (in *intake) push(p parcel) {
+	i := maphash.String(in.seed, p.to.Namespace) % uint64(len(in.workers))
 	in.workers[i].push(p)
 }
 
