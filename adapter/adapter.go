@@ -210,9 +210,10 @@ type Host interface {
 // Delivery is one packet on its way to local sockets. It is used by one goroutine
 // at a time.
 type Delivery interface {
-	// To queues the packet for m. It never blocks and never runs user code. Its
-	// error says why m will not get the packet; a broadcast ignores it, Send
-	// returns it. After an error the ack of DeliverWithAck is not called for m.
+	// To queues the packet for m. It never blocks, never runs user code and never
+	// calls the adapter back, which may hold its room lock. Its error says why m
+	// will not get the packet; a broadcast ignores it, Send returns it. After an
+	// error the ack of DeliverWithAck is not called for m, nor has it been.
 	To(m Member) error
 	// Count returns how many times To was called.
 	Count() int

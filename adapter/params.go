@@ -64,7 +64,7 @@ func (p *Params) Strings(name string) []string {
 }
 
 // Err returns nil, or one error that names all unknown parameters and bad
-// values. Call it after the last getter.
+// values; Open says which URL they belong to. Call it after the last getter.
 func (p *Params) Err() error {
 	errs := slices.Clone(p.errs)
 	var unknown []string
@@ -84,7 +84,7 @@ func (p *Params) Err() error {
 	for i, err := range errs {
 		texts[i] = err.Error()
 	}
-	return errors.New("socketio: adapter URL: " + strings.Join(texts, "; "))
+	return errors.New(strings.Join(texts, "; "))
 }
 
 func (p *Params) names() string {

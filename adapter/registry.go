@@ -124,11 +124,15 @@ func Redact(rawURL string) string {
 		(u.User == nil && strings.Contains(rawURL, "@")) {
 		return redactText(rawURL)
 	}
-	if _, has := u.User.Password(); has {
+	_, secret := u.User.Password()
+	if secret {
 		u.User = url.UserPassword(u.User.Username(), hidden)
 	}
-	if u.RawQuery != "" {
-		u.RawQuery = redactQuery(u.RawQuery)
+	if query := redactQuery(u.RawQuery); query != u.RawQuery {
+		u.RawQuery, secret = query, true
+	}
+	if !secret {
+		return rawURL
 	}
 	return u.String()
 }

@@ -82,15 +82,20 @@ func (a *Adapter) publish(m *Message) error {
 		return adapter.ErrClosed
 	}
 	m.From, m.Namespace = a.self, a.ns
-	volatile := m.Target.Flags.Has(adapter.Volatile) && m.Kind == Broadcast
+	volatile := m.Target.Flags.Has(adapter.Volatile) && m.Kind == Broadcast && m.RequestID == ""
 	return a.p.pub.out.push(outgoing{m: m, size: sizeOf(m), at: time.Now(), volatile: volatile}, false)
 }
 
 // reply queues an answer to the node that sent req.
-func (a *Adapter) reply(req *Message, m *Message) {
+func (a *Adapter) reply(req *Message, m *Message) { a.replyLater(req, m, nil) }
+
+// replyLater is reply for an answer that takes long to make: build completes it
+// on the replier's goroutine.
+func (a *Adapter) replyLater(req *Message, m *Message, build func(*Message)) {
 	m.From, m.Namespace, m.RequestID = a.self, a.ns, req.RequestID
+	it := outgoing{m: m, to: req.From, build: build, size: sizeOf(m), at: time.Now()}
 	// What does not fit is counted by the queue; the requester times out.
-	_ = a.p.replies.out.push(outgoing{m: m, to: req.From, size: sizeOf(m), at: time.Now()}, false)
+	_ = a.p.replies.out.push(it, false)
 }
 
 // remote returns t as other nodes should see it: a copy, since it outlives the

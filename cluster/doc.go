@@ -20,8 +20,8 @@
 //
 // All exported methods are safe for concurrent use. A Provider owns two
 // goroutines: the publisher, which drains the outbound queue in order, and the
-// replier, which sends answers; Provider.Close stops both and waits. What a bus
-// receives is applied on the goroutine that calls the Receiver: it only touches
-// memory and queues. Locks are leaves: none is held while a Bus or a Host is
+// replier, which describes sockets to other nodes and sends answers;
+// Provider.Close stops both and waits. What a bus receives is applied on the
+// goroutine that calls the Receiver: it only touches memory and queues. Locks are leaves: none is held while a Bus or a Host is
 // called.
 package cluster

@@ -14,8 +14,8 @@ type Options struct {
 	RequestsTimeout time.Duration
 	// MaxOutboundBytes and MaxOutboundMessages bound the queue of messages that
 	// are not published yet, in estimated wire bytes and in messages, for all
-	// namespaces together. 0 means 8 MiB and 10,000. The queue of answers has the
-	// same bounds.
+	// namespaces together. 0 means 8 MiB and 10,000. The queue of answers to other
+	// nodes has the same bound in bytes and ten times that in messages.
 	MaxOutboundBytes    int
 	MaxOutboundMessages int
 	// MaxOutboundAge is how long a message may wait for the bus to work again.

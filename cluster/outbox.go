@@ -19,6 +19,7 @@ const (
 type outgoing struct {
 	m        *Message
 	to       adapter.NodeID // for answers
+	build    func(*Message) // for answers: fills in m when its turn comes; may be nil
 	size     int
 	at       time.Time
 	volatile bool
@@ -48,6 +49,14 @@ func newOutbox(o *Options) *outbox {
 		maxBytes: o.MaxOutboundBytes, maxMessages: o.MaxOutboundMessages, maxAge: o.MaxOutboundAge,
 		wake: make(chan struct{}, 1),
 	}
+}
+
+// newReplybox returns the queue of answers. One broadcast makes as many of them
+// as there are local sockets, so it is bounded by bytes in the first place.
+func newReplybox(o *Options) *outbox {
+	b := newOutbox(o)
+	b.maxMessages *= 10
+	return b
 }
 
 // push queues it. When there is no space, waiting volatile items go first; a

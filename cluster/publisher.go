@@ -141,6 +141,9 @@ func (r *replier) run(ctx context.Context) {
 }
 
 func (r *replier) one(ctx context.Context, it *outgoing) error {
+	if it.build != nil {
+		it.build(it.m)
+	}
 	ctx, cancel := context.WithTimeout(ctx, r.out.maxAge)
 	defer cancel()
 	return r.bus.Reply(ctx, it.to, it.m)

@@ -50,24 +50,25 @@ func (a *Adapter) forget(id adapter.NodeID) {
 	}
 }
 
-// describe answers the requests about sockets and rooms.
+// describe answers the requests about sockets and rooms. Describing thousands of
+// sockets takes long: it is left to the replier.
 func (a *Adapter) describe(m *Message) {
 	if m.RequestID == "" {
 		return
 	}
 	switch m.Kind {
 	case FetchSockets:
-		list, _ := a.Adapter.FetchSockets(context.Background(), m.Target)
-		a.reply(m, &Message{Kind: FetchSocketsResponse, Sockets: list})
+		a.replyLater(m, &Message{Kind: FetchSocketsResponse}, func(answer *Message) {
+			answer.Sockets, _ = a.Adapter.FetchSockets(context.Background(), m.Target) // never fails
+		})
 	case AllRooms:
-		a.reply(m, &Message{Kind: AllRoomsResponse, Rooms: a.Rooms()})
+		a.replyLater(m, &Message{Kind: AllRoomsResponse}, func(answer *Message) { answer.Rooms = a.Rooms() })
 	case Sockets:
-		members := a.Members(adapter.Target{Rooms: m.Rooms})
-		list := make([]adapter.Remote, len(members))
-		for i, mem := range members {
-			list[i].ID = mem.ID()
-		}
-		a.reply(m, &Message{Kind: SocketsResponse, Sockets: list})
+		a.replyLater(m, &Message{Kind: SocketsResponse}, func(answer *Message) {
+			for _, member := range a.Members(adapter.Target{Rooms: m.Rooms}) {
+				answer.Sockets = append(answer.Sockets, adapter.Remote{ID: member.ID()})
+			}
+		})
 	}
 }
 
