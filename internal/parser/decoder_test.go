@@ -179,6 +179,32 @@ func TestTextPacketsThatAreRejected(t *testing.T) {
 	}
 }
 
+func TestLimitsCanBeShared(t *testing.T) {
+	t.Parallel()
+	shared := &Limits{MaxAttachments: 1, MaxNamespace: 3}
+	var a, b Decoder
+	a.Init(shared)
+	b.Init(shared)
+	for _, d := range []*Decoder{&a, &b} {
+		if _, _, err := d.Text([]byte(`52-["a"]`)); !errors.Is(err, ErrTooManyAttachments) {
+			t.Errorf("attachments: %v", err)
+		}
+		if _, _, err := d.Text([]byte(`0/abc,`)); !errors.Is(err, ErrNamespace) {
+			t.Errorf("namespace: %v", err)
+		}
+	}
+	if *shared != (Limits{MaxAttachments: 1, MaxNamespace: 3}) {
+		t.Errorf("limits became %+v", *shared)
+	}
+}
+
+func TestTypesHaveTheirProtocolNames(t *testing.T) {
+	t.Parallel()
+	if got := fmt.Sprint(Connect, BinaryAck, Type(9)); got != "CONNECT BINARY_ACK Type(9)" {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestDepthBoundIsExact(t *testing.T) {
 	t.Parallel()
 	if _, _, err := new(Decoder).Text([]byte(`2["a",` + arr(127, "1") + `]`)); err != nil {

@@ -13,12 +13,13 @@
 // id 0, a number is an event name. It differs on purpose in these points:
 //
 //   - A packet that announces no attachments ("50-[...]") is a plain event and
-//     waits for nothing (CVE-2026-69185).
+//     waits for nothing (CVE-2026-69185); from 4.2.7 on the reference rejects it.
 //   - Every attachment must be used by exactly one placeholder. A mismatch is
 //     found in the text, before any attachment is held.
 //   - Ack ids above 2^53-1, JSON nested deeper than [Limits.MaxDepth],
 //     namespaces longer than [Limits.MaxNamespace], and invalid UTF-8 are errors.
-//   - An attachment count is written in decimal digits and nothing else.
+//   - An attachment count is written in decimal digits and nothing else, and an ack
+//     id with white space between its digits, NaN in the reference, is an error.
 //   - A binary packet is bounded in bytes, and [Decoder.Since] lets the caller
 //     bound it in time (CVE-2026-33151).
 //

@@ -148,9 +148,7 @@ func TestDisconnectReasons(t *testing.T) {
 	for event, want := range map[string]string{"kick": "io server disconnect", "die": "transport close", "garbage": "parse error"} {
 		t.Run(event, func(t *testing.T) {
 			overEach(t, func(t *testing.T, c *Client) {
-				if err := c.Emit(event); err != nil {
-					t.Fatal(err)
-				}
+				_ = c.Emit(event) // the end may be faster than the answer to the POST
 				reason, err := c.WaitDisconnect(timeout(t))
 				if err != nil || reason != want || c.Reason() != want || c.Connected() {
 					t.Errorf("reason %q, %v; want %q", reason, err, want)

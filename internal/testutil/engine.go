@@ -272,7 +272,8 @@ func (e *Engine) Close() error {
 	return nil
 }
 
-// Abort ends the connection without telling the server.
+// Abort ends the connection without a closing packet or frame; a poll that waits
+// is cut.
 func (e *Engine) Abort() {
 	if ws := e.WebSocket(); ws != nil {
 		ws.NetConn().Close()

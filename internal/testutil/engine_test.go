@@ -101,7 +101,8 @@ func TestRawRequests(t *testing.T) {
 		t.Error("a WebSocket while polling")
 	}
 	e.Abort()
-	if _, ok := f.engine.Session(e.Handshake.SID); !ok {
-		t.Error("Abort told the server")
+	var why *CloseError
+	if !errors.As(e.Err(), &why) || why.Reason != "transport close" {
+		t.Errorf("got %v", e.Err())
 	}
 }
