@@ -23,6 +23,7 @@ type config struct {
 	parallel int
 	payload  int
 	rounds   int
+	burst    int
 	rate     float64
 	echoRate float64
 	seconds  float64
@@ -44,6 +45,7 @@ func parseFlags(args []string) (config, error) {
 	fs.IntVar(&cfg.parallel, "parallel", 32, "connections being set up at a time")
 	fs.IntVar(&cfg.payload, "payload", 64, "size of an event's string argument, in bytes, at most 2048")
 	fs.IntVar(&cfg.rounds, "rounds", 3, "how often each server is measured")
+	fs.IntVar(&cfg.burst, "burst", 8, "events at a time where the load comes in bursts")
 	fs.Float64Var(&cfg.rate, "rate", 25, "broadcasts per second where the load is paced; keep it low enough for no server to be busy all the time")
 	fs.Float64Var(&cfg.echoRate, "echo-rate", 4000, "acknowledged events per second, of all clients")
 	fs.Float64Var(&cfg.seconds, "seconds", 1.5, "length of each paced load")
@@ -61,7 +63,7 @@ func parseFlags(args []string) (config, error) {
 			return cfg, fmt.Errorf("unknown server %q, there are %q", name, known)
 		}
 	}
-	if fs.NArg() > 0 || min(cfg.clients, cfg.idle, cfg.parallel, cfg.rounds) < 1 || min(cfg.rate, cfg.echoRate, cfg.seconds) <= 0 {
+	if fs.NArg() > 0 || min(cfg.clients, cfg.idle, cfg.parallel, cfg.rounds, cfg.burst) < 1 || min(cfg.rate, cfg.echoRate, cfg.seconds) <= 0 {
 		return cfg, errors.New("counts, rates and seconds must be positive, and there are no arguments")
 	}
 	return cfg, nil

@@ -27,8 +27,8 @@ func (r results) write(w io.Writer, cfg config, about map[string]string, notes [
 			fmt.Fprintf(w, "%s: %s\n", name, about[name])
 		}
 	}
-	fmt.Fprintf(w, "%d clients, %d idle, payload %d bytes, %g events/s for %g s, %d rounds: median (least-most)\n",
-		cfg.clients, cfg.idle, cfg.payload, cfg.rate, cfg.seconds, cfg.rounds)
+	fmt.Fprintf(w, "%d clients, %d idle, payload %d bytes, %g events/s for %g s, bursts of %d, %d rounds: median (least-most)\n",
+		cfg.clients, cfg.idle, cfg.payload, cfg.rate, cfg.seconds, cfg.burst, cfg.rounds)
 	for _, note := range notes {
 		fmt.Fprintf(w, "*** %s ***\n", note)
 	}

@@ -18,7 +18,7 @@ type metric struct {
 var metrics = []metric{
 	{"connect", "CPU per connection set up, us", 0.40},
 	{"paced", "CPU per delivery, single events, us", 0.45},
-	{"burst", "CPU per delivery, bursts of 8, us", 0.45},
+	{"burst", "CPU per delivery, bursts, us", 0.45},
 	{"max", "CPU per delivery, flat out, us", 0.45},
 	{"rate", "deliveries per second, flat out", 0},
 	{"echo", "CPU per acknowledged event, us", 0},
@@ -127,7 +127,7 @@ func load(ctx context.Context, s *server, cfg config, m sample) error {
 		load loadgen.Load
 	}{
 		{"paced", f.Broadcast, loadgen.Load{Messages: paced, Rate: cfg.rate, Payload: cfg.payload}},
-		{"burst", f.Broadcast, loadgen.Load{Messages: paced, Rate: cfg.rate, Burst: 8, Payload: cfg.payload}},
+		{"burst", f.Broadcast, loadgen.Load{Messages: paced, Rate: cfg.rate, Burst: cfg.burst, Payload: cfg.payload}},
 		{"max", f.Broadcast, flat},
 		{"echo", f.Echo, loadgen.Load{Messages: int(cfg.echoRate * cfg.seconds), Rate: cfg.echoRate, Burst: 4, Payload: cfg.payload}},
 	}
