@@ -118,7 +118,8 @@ func (srv *Server) upgrade(w http.ResponseWriter, r *http.Request, first bool) *
 	if srv.opts.Headers != nil {
 		srv.opts.Headers(h, r)
 	}
-	conn := &wsConn{b64: queryValue(r.URL.RawQuery, "b64") != ""}
+	conn := newWSConn()
+	conn.b64 = queryValue(r.URL.RawQuery, "b64") != ""
 	hj := &hijacker{ResponseWriter: w, conn: conn}
 	ws, err := srv.upgrader.Upgrade(hj, r, h)
 	if err != nil {

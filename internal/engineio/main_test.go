@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -19,7 +20,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		memoryChild()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const wait = 10 * time.Second
 
@@ -402,6 +408,26 @@ func reset(t *testing.T, c *raw) {
 	t.Helper()
 	if err := c.Conn.(*net.TCPConn).SetLinger(0); err != nil {
 		t.Fatal(err)
+	}
+	c.Close()
+}
+
+// wantFarewell reads until the server's close frame, which carries code unless it
+// is zero, and hangs up.
+func (c *raw) wantFarewell(t *testing.T, code int) {
+	t.Helper()
+	want := []byte{0x88, 0}
+	if code != 0 {
+		want = []byte{0x88, 2, byte(code >> 8), byte(code)}
+	}
+	var got []byte
+	buf := make([]byte, 4096)
+	for !bytes.HasSuffix(got, want) {
+		n, err := c.Read(buf)
+		if err != nil {
+			t.Fatalf("stream ends with %q, want %q", got[max(0, len(got)-8):], want)
+		}
+		got = append(got, buf[:n]...)
 	}
 	c.Close()
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"time"
 	"unicode/utf8"
 
@@ -36,6 +35,8 @@ type wsConn struct {
 	nc   net.Conn
 	b64  bool // the client wants binary messages as base64
 
+	flusher func() // flush, bound once: a go statement with a method allocates
+
 	// Owned by the reader.
 	wire   wire
 	active bool // is the session's transport; false: probing, or refused
@@ -50,6 +51,12 @@ type wsConn struct {
 	idle      chan struct{} // closed when the flusher ends; nil: nobody waits
 }
 
+func newWSConn() *wsConn {
+	w := new(wsConn)
+	w.flusher = w.flush
+	return w
+}
+
 func (w *wsConn) name() string { return WebSocket }
 
 func (w *wsConn) wake() {
@@ -58,7 +65,7 @@ func (w *wsConn) wake() {
 	}
 	w.flushing = true
 	w.s.retainLocked()
-	go w.flush()
+	go w.flusher()
 }
 
 func (w *wsConn) ready() bool {
@@ -124,7 +131,7 @@ func (w *wsConn) run() {
 	w.waitIdleLocked()
 	w.gone = true
 	s.mu.Unlock()
-	if reason == ReasonTransportError && !errors.Is(err, os.ErrDeadlineExceeded) {
+	if reason == ReasonTransportError && !timedOut(err) {
 		w.discard()
 	}
 	_ = w.nc.Close()
@@ -208,14 +215,19 @@ func (w *wsConn) readBody(r io.Reader, body *[]byte) error {
 // classify tells a connection that ended from one that failed.
 func (w *wsConn) classify(err error) (Reason, error) {
 	var closed *websocket.CloseError
-	var netErr *net.OpError
+	var lost net.Error // gorilla hides what is behind it
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return ReasonTransportError, err
-	case errors.As(err, &closed), errors.As(err, &netErr), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+	case errors.As(err, &closed), errors.Is(err, io.EOF):
+		return ReasonTransportClose, nil
+	case errors.As(err, &lost) && !lost.Timeout():
 		return ReasonTransportClose, nil
 	}
 	return ReasonTransportError, err
+}
+
+func timedOut(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
 }
 
 // discard reads what the peer may still be sending for a moment, because closing a

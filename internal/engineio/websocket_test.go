@@ -1,10 +1,8 @@
 package engineio
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -98,14 +96,7 @@ func TestWebSocketEnds(t *testing.T) {
 			if got.reason != tc.reason || tc.err != nil && !errors.Is(got.err, tc.err) {
 				t.Errorf("closed with %q, %v", got.reason, got.err)
 			}
-			frames, _ := io.ReadAll(c)
-			want := "\x88\x00"
-			if tc.code != 0 {
-				want = string([]byte{0x88, 2, byte(tc.code >> 8), byte(tc.code)})
-			}
-			if !bytes.HasSuffix(frames, []byte(want)) {
-				t.Errorf("stream ends with %q, want %q", frames[max(0, len(frames)-8):], want)
-			}
+			c.wantFarewell(t, tc.code)
 		})
 	}
 }
@@ -115,6 +106,15 @@ func TestLostConnectionIsTransportClose(t *testing.T) {
 	p := newRig(t, Options{}, nil).ws()
 	p.conn.NetConn().Close()
 	p.wantClosed(ReasonTransportClose, nil)
+
+	r := newRig(t, Options{}, nil)
+	c := r.upgradeRaw("EIO=4&transport=websocket", "")
+	q := recvFrom(t, "session", r.recv)
+	readFrame(t, c.Reader) // so that no write is under way
+	reset(t, c)
+	if got := recvFrom(t, "Closed", q.closed); got.reason != ReasonTransportClose {
+		t.Errorf("reset: closed with %+v", got)
+	}
 }
 
 func TestWebSocketPingIsAnswered(t *testing.T) {

@@ -1,0 +1,6 @@
+//go:build race
+
+package engineio
+
+// raceEnabled: the race detector's shadow memory is no measure.
+const raceEnabled = true
