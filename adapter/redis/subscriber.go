@@ -47,6 +47,7 @@ type subscriber struct {
 
 	mu     sync.Mutex // guards the following; leaf lock
 	health adapter.Health
+	live   bool // a session runs that has not been given up
 	seen   bool // has been up
 	lastOK time.Time
 }
@@ -70,7 +71,6 @@ func (s *subscriber) run(ctx context.Context) {
 		if err == nil {
 			continue // no topics are left
 		}
-		s.down(err)
 		if time.Since(began) > 2*maxBackOff {
 			wait = minBackOff
 		}
@@ -106,6 +106,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // session is the life of one connection. It returns why the connection must be
 // replaced, or nil when nothing is to be subscribed to any more.
 func (s *subscriber) session(ctx context.Context) error {
+	s.begin()
 	var seal atomic.Bool
 	ctx, cancel := context.WithCancel(ctx)
 	own := withSeal(ctx, &seal)
@@ -118,7 +119,7 @@ func (s *subscriber) session(ctx context.Context) error {
 		_ = ps.Close()
 	}()
 	if err := s.reconcile(own, ps); err != nil {
-		return err
+		return s.down(ctx, err)
 	}
 	seal.Store(true)
 	s.touch()
@@ -126,7 +127,7 @@ func (s *subscriber) session(ctx context.Context) error {
 	running.Go(func() { broken <- s.read(own, ps) })
 	w := watch{s: s, pulse: make(chan struct{}, 1)}
 	running.Go(func() { w.publish(ctx) })
-	return s.watch(own, ps, &w, broken)
+	return s.down(ctx, s.watch(own, ps, &w, broken))
 }
 
 func (s *subscriber) watch(ctx context.Context, ps *goredis.PubSub, w *watch, broken <-chan error) error {
@@ -274,10 +275,18 @@ func (w *watch) publish(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if err := w.s.probe(ctx); err != nil && ctx.Err() == nil {
+		if err := w.probe(ctx); err != nil && ctx.Err() == nil {
 			w.s.count(func(h *adapter.Health) { h.LastError = err.Error() })
 		}
 	}
+}
+
+// probe takes no longer than a probe may take to come back, so that a session
+// ends soon when Redis hangs.
+func (w *watch) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, max(w.s.idle/2, 100*time.Millisecond))
+	defer cancel()
+	return w.s.probe(ctx)
 }
 
 func (s *subscriber) count(f func(h *adapter.Health)) {
@@ -286,10 +295,16 @@ func (s *subscriber) count(f func(h *adapter.Health)) {
 	f(&s.health)
 }
 
+func (s *subscriber) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.live = true
+}
+
 // up notes that Redis has confirmed everything.
 func (s *subscriber) up() {
 	s.mu.Lock()
-	if s.health.Up {
+	if s.health.Up || !s.live {
 		s.mu.Unlock()
 		return
 	}
@@ -306,12 +321,17 @@ func (s *subscriber) up() {
 	}
 }
 
-// down notes that the connection is given up. What arrived until the last message
-// heard is certain; later ones may be missing.
-func (s *subscriber) down(err error) {
+// down notes that the connection is given up because of err, unless that is nil
+// or ctx is done, and returns err. What arrived until the last message heard is
+// certain; later ones may be missing.
+func (s *subscriber) down(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
 	heard := s.epoch.Add(time.Duration(s.heard.Load()))
 	s.mu.Lock()
 	wasUp := s.health.Up
+	s.live = false
 	s.health.LastError = err.Error()
 	if wasUp {
 		s.health.Reconnects++
@@ -321,6 +341,7 @@ func (s *subscriber) down(err error) {
 	if wasUp {
 		s.log.Warn("socketio: redis: subscription lost, messages of other nodes may be missed", "error", err)
 	}
+	return err
 }
 
 func (s *subscriber) report(g Gap) {

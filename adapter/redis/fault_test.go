@@ -1,0 +1,347 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/socketfleet/socketfleet/adapter"
+	"github.com/socketfleet/socketfleet/adapter/adaptertest"
+	"github.com/socketfleet/socketfleet/cluster"
+	"github.com/socketfleet/socketfleet/internal/testutil"
+)
+
+const patience = 15 * time.Second
+
+// node is one node with one socket, which is in the room "all".
+type node struct {
+	tb    testing.TB
+	p     *cluster.Provider
+	a     adapter.Adapter
+	sock  *adaptertest.Socket
+	host  *adaptertest.Host
+	mu    sync.Mutex
+	gaps  []Gap
+	ended sync.Once
+}
+
+func startNode(tb testing.TB, addr, key, namespace, id string) *node {
+	tb.Helper()
+	n := &node{tb: tb, host: adaptertest.NewHost(namespace, id), sock: adaptertest.NewSocket(id)}
+	client := goredis.NewClient(&goredis.Options{Addr: addr})
+	p, err := open(context.Background(), client, &Options{
+		Key:    key,
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		OnGap: func(g Gap) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.gaps = append(n.gaps, g)
+		},
+	}, true)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	n.p = p
+	if n.a, err = p.Open(context.Background(), n.host); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(n.close)
+	n.a.Join(n.sock, n.sock.ID(), "all")
+	return n
+}
+
+func (n *node) close() { n.ended.Do(func() { closeNode(n.tb, n.p) }) }
+
+func (n *node) reportedGaps() []Gap {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]Gap(nil), n.gaps...)
+}
+
+func (n *node) got(event string) bool {
+	for _, r := range n.sock.Received() {
+		if strings.HasPrefix(string(r.Packet.Data), `["`+event+`"`) {
+			return true
+		}
+	}
+	return false
+}
+
+func (n *node) emit(event string) {
+	_ = n.a.Broadcast(packetOf(`["`+event+`"]`), adapter.Target{Rooms: []string{"all"}}) // an outage may refuse it
+}
+
+// poll waits until ok, and returns how long that took.
+func poll(tb testing.TB, what string, ok func() bool) time.Duration {
+	tb.Helper()
+	began := time.Now()
+	for tick := time.NewTicker(5 * time.Millisecond); !ok(); <-tick.C {
+		if time.Since(began) > patience {
+			tb.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+	return time.Since(began)
+}
+
+var serial atomic.Int64
+
+// flows waits until emits of from arrive at to again.
+func flows(tb testing.TB, from, to *node) {
+	tb.Helper()
+	poll(tb, "messages flow from "+from.sock.ID()+" to "+to.sock.ID(), func() bool {
+		event := fmt.Sprintf("flow-%d", serial.Add(1))
+		from.emit(event)
+		for range 20 {
+			if to.got(event) {
+				return true
+			}
+			<-time.After(2 * time.Millisecond)
+		}
+		return false
+	})
+}
+
+func TestNodesRecoverFromARestartOfRedis(t *testing.T) {
+	t.Parallel()
+	server := testutil.LocalRedis(t)
+	a := startNode(t, server.Addr(), "k", "/", "a")
+	b := startNode(t, server.Addr(), "k", "/", "b")
+	flows(t, a, b)
+	server.Kill(t)
+	poll(t, "the loss is noticed", func() bool { return !a.p.Health().Up && !b.p.Health().Up })
+	a.emit("during")
+	if !a.got("during") {
+		t.Error("local delivery depends on Redis")
+	}
+	server.Restart(t)
+	took := poll(t, "both nodes are up", func() bool { return a.p.Health().Up && b.p.Health().Up })
+	flows(t, a, b)
+	flows(t, b, a)
+	if n, err := a.a.ServerCount(context.Background()); n != 2 || err != nil {
+		t.Errorf("%d nodes, %v", n, err)
+	}
+	for _, n := range []*node{a, b} {
+		if h := n.p.Health(); h.Reconnects != 1 || h.Resubscribes != 1 || h.LastError == "" {
+			t.Errorf("health %+v", h)
+		}
+		if g := n.reportedGaps(); len(g) != 1 || !g[0].From.Before(g[0].To) {
+			t.Errorf("gaps %+v", g)
+		}
+	}
+	t.Logf("up %v after the restart", took.Round(time.Millisecond))
+}
+
+func TestNodesRecoverWhenRedisCutsTheirSubscriptions(t *testing.T) {
+	t.Parallel()
+	server := testutil.LocalRedis(t)
+	a := startNode(t, server.Addr(), "k", "/", "a")
+	b := startNode(t, server.Addr(), "k", "/", "b")
+	flows(t, a, b)
+	c := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
+	defer c.Close()
+	for range 3 {
+		before := b.p.Health().Resubscribes
+		if err := c.ClientKillByFilter(context.Background(), "TYPE", "pubsub").Err(); err != nil {
+			t.Fatal(err)
+		}
+		poll(t, "subscribed again", func() bool { h := b.p.Health(); return h.Up && h.Resubscribes > before })
+		flows(t, a, b)
+		flows(t, b, a)
+	}
+	subscribedOnce(t, c, "k-request#/#", 2)
+}
+
+// subscribedOnce checks that Redis knows n subscribers of a channel, and as many
+// patterns in all.
+func subscribedOnce(t *testing.T, c *goredis.Client, channel string, n int64) {
+	t.Helper()
+	got, err := c.PubSubNumSub(context.Background(), channel).Result()
+	if err != nil || got[channel] != n {
+		t.Errorf("%d subscribers of %s, %v; want %d", got[channel], channel, err, n)
+	}
+}
+
+func TestADeafSubscriptionIsReplaced(t *testing.T) {
+	t.Parallel()
+	server := testutil.LocalRedis(t)
+	proxy := testutil.NewProxy(t, server.Addr())
+	a := startNode(t, server.Addr(), "k", "/", "a")
+	b := startNode(t, proxy.Addr(), "k", "/", "b")
+	flows(t, a, b)
+	proxy.BlackHole(testutil.Down, true)
+	took := poll(t, "the probe finds the black hole", func() bool { return !b.p.Health().Up })
+	if took > 5*time.Second {
+		t.Errorf("detected after %v", took)
+	}
+	if h := b.p.Health(); h.ProbeFailures < 2 {
+		t.Errorf("health %+v", h)
+	}
+	proxy.BlackHole(testutil.Down, false)
+	back := poll(t, "the node is up", func() bool { return b.p.Health().Up })
+	flows(t, a, b)
+	flows(t, b, a)
+	if len(b.reportedGaps()) == 0 {
+		t.Error("no gap was reported")
+	}
+	t.Logf("detected after %v, up %v after the network was back", took.Round(time.Millisecond), back.Round(time.Millisecond))
+}
+
+func TestSilenceIsNoReasonToReconnect(t *testing.T) {
+	t.Parallel()
+	server := testutil.LocalRedis(t)
+	client := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
+	p, err := open(context.Background(), client, &Options{ProbeInterval: 20 * time.Millisecond}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeNode(t, p)
+	if _, err := p.Open(context.Background(), adaptertest.NewHost("/", "a")); err != nil {
+		t.Fatal(err)
+	}
+	watcher := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
+	defer watcher.Close()
+	ps := watcher.PSubscribe(context.Background(), "*")
+	defer ps.Close()
+	for range 20 {
+		m, err := ps.ReceiveMessage(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(m.Channel, "socket.io#/#~probe~") || !strings.HasSuffix(m.Channel, "#") {
+			t.Fatalf("a silent node publishes on %s", m.Channel)
+		}
+	}
+	if h := p.Health(); !h.Up || h.Reconnects != 0 {
+		t.Errorf("health %+v", h)
+	}
+}
+
+func TestStartFailsSoonWithoutRedis(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close() // accepts, never answers
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	for name, addr := range map[string]string{"refused": closed.Addr().String(), "silent": ln.Addr().String()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			began := time.Now()
+			_, err := adapter.Open(context.Background(), "redis://user:secret-word@"+addr+"/")
+			if err == nil || !strings.Contains(err.Error(), addr) {
+				t.Fatalf("error %v", err)
+			}
+			if strings.Contains(err.Error(), "secret-word") {
+				t.Errorf("the password is in %q", err)
+			}
+			if took := time.Since(began); took > 5500*time.Millisecond {
+				t.Errorf("took %v", took)
+			}
+		})
+	}
+}
+
+func TestARefusedSubscriptionFailsTheStart(t *testing.T) {
+	t.Parallel()
+	server := testutil.LocalRedis(t)
+	admin := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
+	defer admin.Close()
+	ctx := context.Background()
+	if err := admin.Do(ctx, "ACL", "SETUSER", "limited", "on", ">pw", "+@all", "resetchannels", "&other*").Err(); err != nil {
+		t.Fatal(err)
+	}
+	p, err := adapter.Open(ctx, "redis://limited:pw@"+server.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeNode(t, p)
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if _, err := p.Open(ctx, adaptertest.NewHost("/", "a")); err == nil || !strings.Contains(err.Error(), "NOPERM") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestGarbageOnEveryChannelIsIgnored(t *testing.T) {
+	t.Parallel()
+	addr, key := testutil.SharedRedis(t).Addr(), testutil.Prefix(t)
+	a := startNode(t, addr, key, "/", "a")
+	b := startNode(t, addr, key, "/", "b")
+	c := goredis.NewClient(&goredis.Options{Addr: addr})
+	defer c.Close()
+	self := a.a.(*cluster.Adapter).Self()
+	for _, channel := range []string{key + "#/#", key + "#/#all#", key + "#/#all", key + "-request#/#", key + "-response#/#", key + "-response#/#" + self + "#"} {
+		for _, payload := range garbage() {
+			if err := c.Publish(context.Background(), channel, payload).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	flows(t, a, b)
+	flows(t, b, a)
+	if n := len(a.host.ServerEvents()); n != 0 {
+		t.Errorf("%d server events", n)
+	}
+	if gone, _ := a.host.Disconnected("a"); gone {
+		t.Error("garbage disconnected a socket")
+	}
+	if h := a.p.Health(); !h.Up || h.Reconnects != 0 {
+		t.Errorf("health %+v", h)
+	}
+}
+
+func TestPatternsAreLiteral(t *testing.T) {
+	t.Parallel()
+	addr, key := testutil.SharedRedis(t).Addr(), testutil.Prefix(t)
+	for _, ns := range []string{"/x-*", "/[ab]?", `/back\slash`, "/ü{}^$"} {
+		a := startNode(t, addr, key, ns, "a")
+		b := startNode(t, addr, key, ns, "b")
+		flows(t, a, b)
+	}
+	c := goredis.NewClient(&goredis.Options{Addr: addr})
+	defer c.Close()
+	n, err := c.Publish(context.Background(), key+"#/x-y#", "x").Result()
+	if err != nil || n != 0 {
+		t.Errorf("%d nodes receive another namespace, %v", n, err)
+	}
+}
+
+func TestOldRequestsAreAnswered(t *testing.T) {
+	t.Parallel()
+	addr, key := testutil.SharedRedis(t).Addr(), testutil.Prefix(t)
+	a := startNode(t, addr, key, "/", "sid-a")
+	ctx := context.Background()
+	c := goredis.NewClient(&goredis.Options{Addr: addr})
+	defer c.Close()
+	ps := c.Subscribe(ctx, key+"-response#/#")
+	defer ps.Close()
+	if _, err := ps.Receive(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for request, want := range map[string]string{
+		`{"requestId":"r2","type":2,"sid":"sid-a","room":"old"}`: `{"requestId":"r2"}`,
+		`{"requestId":"r0","type":0,"rooms":["all"]}`:            `{"requestId":"r0","sockets":["sid-a"]}`,
+	} {
+		if err := c.Publish(ctx, key+"-request#/#", request).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := ps.ReceiveMessage(ctx); err != nil || m.Payload != want {
+			t.Errorf("%s: %v, %v", request, m, err)
+		}
+	}
+	poll(t, "the socket has joined", func() bool { return len(a.a.RoomsOf(a.sock)) == 3 })
+}

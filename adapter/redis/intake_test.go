@@ -1,0 +1,60 @@
+package redis
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/socketfleet/socketfleet/cluster"
+)
+
+func TestAFullIntakeLosesItsOldest(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		push    []string
+		handled []string
+		dropped uint64
+	}{
+		{"within bounds", []string{"a", "b", "c"}, []string{"a", "b", "c"}, 0},
+		{"too many", []string{"a", "b", "c", "d"}, []string{"b", "c", "d"}, 1},
+		{"too large", []string{"a", "b", strings.Repeat("c", 10)}, []string{strings.Repeat("c", 10)}, 2},
+		{"one larger than the bound", []string{strings.Repeat("c", 20)}, []string{strings.Repeat("c", 20)}, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var mu sync.Mutex
+			var handled []string
+			var lost uint64
+			done := make(chan struct{})
+			in := newIntake(func(p parcel) {
+				mu.Lock()
+				defer mu.Unlock()
+				if handled = append(handled, p.payload); len(handled) == len(tt.handled) {
+					close(done)
+				}
+			}, func(g Gap) {
+				mu.Lock()
+				defer mu.Unlock()
+				lost += g.Dropped
+			})
+			for _, w := range in.workers {
+				w.maxCount, w.maxBytes = 3, 10
+			}
+			to := &attachment{Attach: cluster.Attach{Namespace: "/"}}
+			for _, payload := range tt.push {
+				in.push(parcel{to: to, payload: payload})
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			var wg sync.WaitGroup
+			in.start(ctx, &wg)
+			<-done
+			cancel()
+			wg.Wait()
+			if strings.Join(handled, " ") != strings.Join(tt.handled, " ") || lost != tt.dropped || in.dropped.Load() != tt.dropped {
+				t.Errorf("handled %q, lost %d", handled, lost)
+			}
+		})
+	}
+}
