@@ -15,9 +15,10 @@ export const fresh = (label) => `${label}-${++unique}`;
 
 export class Cluster {
   // start runs one node per entry of mix ("go" or "node") and connects the clients.
+  // adapter is one for all nodes, or several joined by "+" that take turns.
   static async start(mix, adapter, redis, nsp) {
     const key = `conformance-${process.pid}-${++clusters}`;
-    const config = { adapter, redis: redis.url, key, requestsTimeout: REQUESTS_TIMEOUT };
+    const config = { redis: redis.url, key, requestsTimeout: REQUESTS_TIMEOUT };
     const cluster = new Cluster();
     Object.assign(cluster, { adapter, key, nsp, config, classic: adapter.startsWith("redis"), nodes: [], clients: [] });
     cluster.redis = await createClient({ url: redis.url }).on("error", () => {}).connect();
@@ -40,16 +41,20 @@ export class Cluster {
 
   async #startNode(impl, index) {
     const name = "ABCDEF"[index];
-    const node = await startServer(impl, "node", { ...this.config, name });
+    const adapters = this.adapter.split("+");
+    const config = { ...this.config, name, adapter: adapters[index % adapters.length] };
+    const node = await startServer(impl, "node", config);
     this.nodes.push(Object.assign(node, { name, index }));
-    const { impl: is, adapter } = await ctl(node, "info");
-    assert.deepEqual({ is, adapter }, { is: impl, adapter: this.adapter });
+    const info = await ctl(node, "info");
+    assert.deepEqual([info.impl, info.name, info.adapter], [impl, name, config.adapter]);
   }
 
-  // settled waits until every node counts every other.
+  // settled waits until every node counts every other. A node that cannot reach
+  // Redis yet may say so.
   async settled(nsp = this.nsp) {
     for (const node of this.nodes) {
-      await until(async () => (await ctl(node, "serverCount", { nsp })) === this.nodes.length,
+      const count = () => ctl(node, "serverCount", { nsp }).catch(() => 0);
+      await until(async () => (await count()) === this.nodes.length,
         `${node.name} to count ${this.nodes.length} nodes in ${nsp}`, 15_000);
     }
   }

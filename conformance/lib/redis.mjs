@@ -6,10 +6,15 @@ import { run, temporaryFolder } from "./process.mjs";
 export async function startRedis() {
   const given = process.env.SOCKETIO_TEST_REDIS;
   if (given) return { url: given, kill: async () => {} };
-  const port = await freePort();
+  return startOwnRedis();
+}
+
+// startOwnRedis always starts one, for tests that take it away.
+export async function startOwnRedis(port) {
+  port ??= await freePort();
   const args = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", temporaryFolder()];
   const server = await run("redis-server", args, { ready: /Ready to accept connections/ });
-  return { ...server, url: `redis://127.0.0.1:${port}` };
+  return { ...server, port, url: `redis://127.0.0.1:${port}` };
 }
 
 function freePort() {
