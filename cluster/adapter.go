@@ -155,8 +155,10 @@ func (a *Adapter) ServerCount(ctx context.Context) (int, error) {
 }
 
 // Close implements adapter.Adapter. It announces the leave, publishes what was
-// queued before, and ends pending requests with adapter.ErrClosed. Later calls
-// return what the first returned.
+// queued before, and ends pending requests with adapter.ErrClosed. Until it has
+// left the bus, and is not counted any more, it answers the requests of others:
+// those sent after the farewell would wait in vain. Later calls return what the
+// first returned.
 func (a *Adapter) Close(ctx context.Context) error {
 	a.closeOnce.Do(func() { a.closeErr = a.close(ctx) })
 	return a.closeErr

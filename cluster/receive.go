@@ -11,7 +11,7 @@ import (
 // receive applies a message of another node. It is the bus's Receiver and does
 // not block: it touches memory and queues.
 func (a *Adapter) receive(m *Message, _ adapter.Offset) {
-	if m == nil || m.From == a.self || a.closed.Load() {
+	if m == nil || m.From == a.self {
 		return
 	}
 	a.p.received[m.Kind].Add(1)
@@ -129,8 +129,9 @@ func (a *Adapter) deliver(m *Message) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), min(timeout, maxAnswerTimeout))
 	w := &answering{a: a, req: m, done: cancel}
-	if !a.answers.add(w) {
+	if !a.answers.add(w) { // leaving, but still counted
 		cancel()
+		a.reply(m, &Message{Kind: BroadcastClientCount})
 		return
 	}
 	context.AfterFunc(ctx, func() { a.answers.remove(w) })
