@@ -1,10 +1,11 @@
 // Command server is the server under test in the conformance suites. Its mode,
 // the only argument, says what it plays:
 //
-//	protocol  bare Engine.IO at /engine.io/ and Socket.IO at /socket.io/, with the
-//	          short timings the official protocol suites expect
-//	node      one node of a cluster, driven over POST /ctl; NODE_CONFIG holds its
-//	          configuration as JSON
+//	protocol    bare Engine.IO at /engine.io/ and Socket.IO at /socket.io/, with the
+//	            short timings the official protocol suites expect
+//	eio-client  what the suite of engine.io-client expects, at /engine.io/
+//	node        one node of a cluster, driven over POST /ctl; NODE_CONFIG holds its
+//	            configuration as JSON
 //
 // It prints "LISTENING <port>" when it is ready. PORT names the port, 0 a free
 // one.

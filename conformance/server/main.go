@@ -11,8 +11,9 @@ import (
 // modes are the servers this program can be. Each returns what it serves and the
 // address to listen on.
 var modes = map[string]func() (http.Handler, string, error){
-	"protocol": protocolServer,
-	"node":     clusterNode,
+	"protocol":   protocolServer,
+	"eio-client": engineClientServer,
+	"node":       clusterNode,
 }
 
 func main() {
@@ -25,7 +26,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) != 1 || modes[args[0]] == nil {
-		return fmt.Errorf("usage: server protocol|node")
+		return fmt.Errorf("usage: server protocol|eio-client|node")
 	}
 	handler, addr, err := modes[args[0]]()
 	if err != nil {
