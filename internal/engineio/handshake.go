@@ -117,7 +117,7 @@ func (srv *Server) verify(w http.ResponseWriter, r *http.Request, upgrade bool) 
 func (srv *Server) verifySession(w http.ResponseWriter, r *http.Request, id, name string, upgrade bool) (*Session, *refusal) {
 	s := srv.lookup(id)
 	if s == nil {
-		if srv.opts.Foreign != nil && srv.wellFormed(id) && srv.opts.Foreign(w, r, id) {
+		if srv.forward(w, r, id) {
 			return nil, &refusal{handled: true}
 		}
 		return nil, refuse(CodeSessionUnknown, "")
@@ -299,7 +299,9 @@ func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request) {
 	s.transport = &polling{s: s}
 	body := append([]byte{'0'}, s.openPacket(srv.upgrades())...)
 	if !s.start() {
-		srv.refuse(w, r, refuse(CodeBadRequest, "TRANSPORT_HANDSHAKE_ERROR"))
+		no := refuse(CodeBadRequest, "TRANSPORT_HANDSHAKE_ERROR")
+		no.busy = srv.overloaded()
+		srv.refuse(w, r, no)
 		return
 	}
 	if srv.opts.Cookie != nil {

@@ -257,7 +257,10 @@ func TestMaxConnections(t *testing.T) {
 
 func TestForeignHookAnswersUnknownSessions(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, Options{Foreign: func(w http.ResponseWriter, r *http.Request, id string) bool {
+	r := newRig(t, Options{Origins: []string{"*"}, Foreign: func(w http.ResponseWriter, r *http.Request, id string) bool {
+		if w.Header().Get("Access-Control-Allow-Origin") != "" {
+			t.Error("headers that the owner will set are set")
+		}
 		if !strings.HasPrefix(id, "other.") {
 			return false
 		}
@@ -270,6 +273,10 @@ func TestForeignHookAnswersUnknownSessions(t *testing.T) {
 	}
 	if resp := r.do(http.MethodGet, v4Polling+"&sid=other.malformed", ""); resp.status != 400 {
 		t.Errorf("malformed id was forwarded: %+v", resp)
+	}
+	resp := r.do(http.MethodGet, v4Polling+"&sid=gone.aaaaaaaaaaaaaaaaaaaa", "")
+	if resp.status != 400 || resp.header.Get("Access-Control-Allow-Origin") != "*" {
+		t.Errorf("refused by the hook: %+v", resp)
 	}
 }
 

@@ -69,17 +69,25 @@ func (srv *Server) upgradeSession(w http.ResponseWriter, r *http.Request, s *Ses
 		return
 	}
 	conn.bind(s)
+	if !s.adopt(conn) {
+		_ = conn.nc.Close()
+	}
+}
+
+// adopt starts the reader of a WebSocket that wants to become the session's
+// transport. It returns false when nothing of the session is left.
+func (s *Session) adopt(conn *wsConn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.refs == 0 { // forgotten meanwhile
-		go conn.nc.Close()
-		return
+	if s.refs == 0 {
+		return false
 	}
 	s.retainLocked()
 	if !s.attachLocked(conn) {
 		conn.end()
 	}
 	go conn.run()
+	return true
 }
 
 // refuseAfterUpgrade accepts a WebSocket that asks for another transport, and

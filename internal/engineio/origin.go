@@ -3,6 +3,7 @@ package engineio
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -132,6 +133,23 @@ func (srv *Server) cors(w http.ResponseWriter, r *http.Request) bool {
 		return false
 	}
 	h := w.Header()
+	srv.allowOrigin(h, r)
+	if r.Method != http.MethodOptions {
+		return false
+	}
+	h.Set("Access-Control-Allow-Methods", "GET,HEAD,PUT,PATCH,POST,DELETE")
+	h.Add("Vary", "Access-Control-Request-Headers")
+	if asked := r.Header.Get("Access-Control-Request-Headers"); asked != "" {
+		h.Set("Access-Control-Allow-Headers", asked)
+	}
+	h.Set("Content-Length", "0")
+	w.WriteHeader(http.StatusNoContent)
+	return true
+}
+
+// allowOrigin sets the headers that let a page of the request's origin read the
+// response.
+func (srv *Server) allowOrigin(h http.Header, r *http.Request) {
 	origin := r.Header.Get("Origin")
 	listed := origin != "" && srv.origins.lists(origin)
 	if len(srv.origins.listed) > 0 {
@@ -148,17 +166,24 @@ func (srv *Server) cors(w http.ResponseWriter, r *http.Request) bool {
 	case origin != "" && srv.allowedOrigin(r):
 		h.Set("Access-Control-Allow-Origin", origin)
 	}
-	if r.Method != http.MethodOptions {
+}
+
+// forward offers the request to Options.Foreign, without the headers that the
+// owner of the session will set.
+func (srv *Server) forward(w http.ResponseWriter, r *http.Request, id string) bool {
+	if srv.opts.Foreign == nil || !srv.wellFormed(id) {
 		return false
 	}
-	h.Set("Access-Control-Allow-Methods", "GET,HEAD,PUT,PATCH,POST,DELETE")
-	h.Add("Vary", "Access-Control-Request-Headers")
-	if asked := r.Header.Get("Access-Control-Request-Headers"); asked != "" {
-		h.Set("Access-Control-Allow-Headers", asked)
+	h := w.Header()
+	before := h.Clone()
+	for _, name := range []string{"Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Vary"} {
+		h.Del(name)
 	}
-	h.Set("Content-Length", "0")
-	w.WriteHeader(http.StatusNoContent)
-	return true
+	if srv.opts.Foreign(w, r, id) {
+		return true
+	}
+	maps.Copy(h, before)
+	return false
 }
 
 // fromProxy reports whether the request's peer is a trusted proxy.

@@ -133,7 +133,7 @@ func (s *Session) awaitPoll(w http.ResponseWriter, r *http.Request, p *polling, 
 	s.mu.Lock()
 	if !g.woken {
 		p.get = nil
-		s.closeLocked(ReasonTransportError, errPollAborted, false)
+		s.failLocked(p, errPollAborted)
 		s.mu.Unlock()
 		return
 	}
@@ -145,7 +145,7 @@ func (s *Session) awaitPoll(w http.ResponseWriter, r *http.Request, p *polling, 
 	defer s.mu.Unlock()
 	s.out.Done(taken)
 	if err != nil {
-		s.closeLocked(ReasonTransportError, err, false)
+		s.failLocked(p, err)
 	}
 }
 
@@ -213,9 +213,12 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 	defer s.release()
 
-	status := s.takePost(w, r, post)
+	status, err := s.takePost(w, r, post)
 	s.mu.Lock()
 	p.post = nil
+	if err != nil {
+		s.failLocked(p, err)
+	}
 	s.mu.Unlock()
 	if status != http.StatusOK {
 		w.WriteHeader(status)
@@ -224,8 +227,9 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	s.srv.writeOK(w, r, post.rc)
 }
 
-// takePost reads and handles a payload and returns the status to answer with.
-func (s *Session) takePost(w http.ResponseWriter, r *http.Request, post *pollPost) int {
+// takePost reads and handles a payload. It returns the status to answer with, and
+// why the session has to end.
+func (s *Session) takePost(w http.ResponseWriter, r *http.Request, post *pollPost) (int, error) {
 	body := buffers.get()
 	defer buffers.put(body)
 	status := s.readBody(w, r, post, body)
@@ -235,22 +239,20 @@ func (s *Session) takePost(w http.ResponseWriter, r *http.Request, post *pollPos
 	s.mu.Unlock()
 	switch {
 	case status == http.StatusRequestEntityTooLarge:
-		return status
+		return status, nil
 	case status != http.StatusOK:
-		s.fail(ReasonTransportError, errPostAborted)
-		return status
+		return status, errPostAborted
 	case closed:
-		return http.StatusBadRequest
+		return http.StatusBadRequest, nil
 	}
 	payload := *body
 	if !utf8.Valid(payload) {
 		payload = bytes.ToValidUTF8(payload, []byte("\uFFFD"))
 	}
 	if err := s.receivePayload(payload); err != nil {
-		s.fail(reasonOf(err), err)
-		return http.StatusBadRequest
+		return http.StatusBadRequest, err
 	}
-	return http.StatusOK
+	return http.StatusOK, nil
 }
 
 func (s *Session) readBody(w http.ResponseWriter, r *http.Request, post *pollPost, body *[]byte) int {

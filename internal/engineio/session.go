@@ -136,6 +136,14 @@ func (s *Session) fail(reason Reason, err error) {
 	s.closeLocked(reason, err, false)
 }
 
+// failLocked ends the session at once if t still is its transport: what goes wrong
+// on the old transport after an upgrade harms nobody.
+func (s *Session) failLocked(t transport, err error) {
+	if s.transport == t {
+		s.closeLocked(reasonOf(err), err, false)
+	}
+}
+
 func (s *Session) closeLocked(reason Reason, err error, flush bool) {
 	switch {
 	case s.state == stateClosed:

@@ -69,7 +69,13 @@ func (s *Session) promoteLocked() {
 	w := s.probe.w
 	s.probe.timer.Stop()
 	s.probe = nil
-	s.transport.end()
+	old := s.transport
+	old.end()
+	s.retainLocked()
+	go func() { // frees a POST that the client has not finished
+		defer s.release()
+		old.kill(false)
+	}()
 	s.transport = w
 	s.srv.count.polling.Add(-1)
 	s.srv.count.webSocket.Add(1)

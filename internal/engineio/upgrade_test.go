@@ -244,3 +244,21 @@ func TestUpgradeLosesAndReordersNothing(t *testing.T) {
 		p.wantMessage("t:b")
 	}
 }
+
+// What is left of polling after an upgrade ends without harm.
+func TestUnfinishedPostIsDroppedByTheUpgrade(t *testing.T) {
+	t.Parallel()
+	p := newRig(t, Options{}, nil).poll()
+	post := p.startPost("4half")
+	p.probe()
+	p.write("5")
+	if resp, err := http.ReadResponse(post.Reader, nil); err == nil && resp.StatusCode != 400 {
+		t.Errorf("POST: %v", resp.Status)
+	}
+	post.Close()
+	p.write("4y")
+	p.wantMessage("t:y")
+	if p.recv.s.Transport() != WebSocket || p.srv.Stats().Sessions != 1 {
+		t.Error("session is gone")
+	}
+}

@@ -262,7 +262,8 @@ func (w *wsConn) disarm() {
 func (w *wsConn) linger() time.Duration {
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	if d := w.s.srv.opts.CloseTimeout; d > 0 && w.s.reason == ReasonForcedClose {
+	d := w.s.srv.opts.CloseTimeout
+	if d > 0 && w.s.transport == transport(w) && w.s.reason == ReasonForcedClose {
 		return d
 	}
 	return shortLinger
