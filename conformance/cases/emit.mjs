@@ -145,4 +145,18 @@ export const emitCases = {
       assert.deepEqual(events.map(([, n]) => n), range(300));
     }
   },
+
+  async "order of each node while all emit"(cluster) {
+    const count = 100;
+    await Promise.all(cluster.nodes.map((node) => cluster.ctl(node, "batch", {
+      ops: range(count).map((n) => ({ op: "emit", nsp: cluster.nsp, event: node.name, args: [n] })),
+    })));
+    const total = count * cluster.nodes.length;
+    await until(() => cluster.clients.every(({ box }) => box.length === total), "every event at every client");
+    for (const client of cluster.clients) {
+      for (const node of cluster.nodes) {
+        assert.deepEqual(client.box.filter(([event]) => event === node.name).map(([, n]) => n), range(count));
+      }
+    }
+  },
 };

@@ -16,7 +16,9 @@ const table = {
   "origin with a control character":     ["400 code 3",                        "400"],
   "event without payload":               ["accepted",                          "closed"],
   "placeholder with a fractional number":["accepted",                          "closed"],
-  "binary event without attachments":    ["accepted",                          "closed"],
+  "attachment used twice":               ["accepted",                          "closed"],
+  "attachment used by nothing":          ["accepted",                          "closed"],
+  "binary event without attachments":    ["closed",                            "accepted"],
   // The first text is the classic adapter's, the second that of the adapters with a heartbeat.
   "server-side ack missing":             ["timeout reached: only 1 responses received out of 2 or timeout reached: missing 1 responses",
                                                                                "operation has timed out"],
