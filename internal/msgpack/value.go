@@ -3,6 +3,7 @@ package msgpack
 import (
 	"iter"
 	"math"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -222,7 +223,7 @@ func (v Value) AppendJSON(dst []byte, atts []adapter.Attachment) ([]byte, []adap
 	if v.json {
 		return append(dst, v.b...), atts, nil
 	}
-	dst, atts, _, err := ToJSON(dst, v.b, atts)
+	dst, atts, _, err := ToJSON(slices.Grow(dst, len(v.b)+len(v.b)/4), v.b, atts)
 	return dst, atts, err
 }
 
