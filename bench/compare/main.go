@@ -41,7 +41,7 @@ func parseFlags(args []string) (config, error) {
 	fs := flag.NewFlagSet("compare", flag.ContinueOnError)
 	fs.StringVar(&servers, "servers", strings.Join(known, ","), "which servers, in which `order`")
 	fs.IntVar(&cfg.clients, "clients", 1000, "clients of the loads")
-	fs.IntVar(&cfg.idle, "idle", 4000, "idle connections of the memory scenario")
+	fs.IntVar(&cfg.idle, "idle", 3000, "idle connections of the memory scenario")
 	fs.IntVar(&cfg.parallel, "parallel", 32, "connections being set up at a time")
 	fs.IntVar(&cfg.payload, "payload", 64, "size of an event's string argument, in bytes, at most 2048")
 	fs.IntVar(&cfg.rounds, "rounds", 3, "how often each server is measured")
