@@ -21,6 +21,8 @@ type Collector struct {
 
 	mu      sync.Mutex // guards the following; leaf lock
 	sources int        // reports still awaited
+	unnamed int        // reports that did not say whose they are
+	stale   bool       // sources may count a node that is gone
 	nodes   map[NodeID]*tally
 	missing int // answers announced and not yet received
 	replies []Reply
@@ -31,7 +33,20 @@ type Collector struct {
 // tally is what one node announced and delivered.
 type tally struct {
 	reported bool
+	gone     bool
 	pending  int // may be negative while answers overtake their announcement
+}
+
+// Hooks are what a Collector needs from its owner while it waits. They are
+// called on the goroutine that reads the answers.
+type Hooks struct {
+	// Silent names the nodes to blame in a *PartialError; may be nil.
+	Silent func() []NodeID
+	// Recount returns how many sources exist now. It is called after Forget, and
+	// may be nil when Forget is never called.
+	Recount func(ctx context.Context) (int, error)
+	// Release is called once when the wait is over; may be nil.
+	Release func()
 }
 
 // NewCollector returns a Collector that waits for sources reports. op names the
@@ -47,20 +62,39 @@ func (c *Collector) Expect(n int) {
 	c.sources += n
 }
 
+// Announce says that count answers will come from this node, which is no source.
+func (c *Collector) Announce(count int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tallyLocked("").pending += count
+	c.missing += count
+	c.signalLocked()
+}
+
 // Report says that node will deliver count answers. A second report of a named
 // node is ignored.
 func (c *Collector) Report(node NodeID, count int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	t := c.tallyLocked(node)
-	if c.ended || (t.reported && node != "") {
+	if c.ended || !c.reportLocked(node) {
 		return
 	}
-	t.reported = true
-	t.pending += count
+	c.tallyLocked(node).pending += count
 	c.missing += count
-	c.sources--
 	c.signalLocked()
+}
+
+// reportLocked counts node's report, unless it is a repetition or node is gone.
+func (c *Collector) reportLocked(node NodeID) bool {
+	t := c.tallyLocked(node)
+	if node == "" {
+		c.unnamed++
+	} else if t.reported || t.gone {
+		return false
+	}
+	t.reported = true
+	c.sources--
+	return true
 }
 
 // Add delivers one answer. It reports false when nobody waits for it any more.
@@ -70,8 +104,10 @@ func (c *Collector) Add(r Reply) bool {
 	if c.ended {
 		return false
 	}
-	c.tallyLocked(r.Node).pending--
-	c.missing--
+	if t := c.tallyLocked(r.Node); !t.gone {
+		t.pending--
+		c.missing--
+	}
 	c.replies = append(c.replies, r)
 	c.signalLocked()
 	return true
@@ -82,30 +118,40 @@ func (c *Collector) Add(r Reply) bool {
 func (c *Collector) Answer(r Reply) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	t := c.tallyLocked(r.Node)
-	if c.ended || (t.reported && r.Node != "") {
+	if c.ended || !c.reportLocked(r.Node) {
 		return false
 	}
-	t.reported = true
-	c.sources--
 	c.replies = append(c.replies, r)
 	c.signalLocked()
 	return true
 }
 
-// Forget stops waiting for node, which is gone: for its report and for the
-// answers it still owes.
+// Forget stops waiting for the answers that node, which is gone, still owes. If
+// node has not reported, nobody knows whether it was counted among the sources:
+// they are counted again before the wait goes on.
 func (c *Collector) Forget(node NodeID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.tallyLocked(node)
-	if !t.reported {
-		t.reported = true
-		c.sources--
-	}
+	c.stale = c.stale || !t.reported
 	c.missing -= t.pending
-	t.pending = 0
+	t.pending, t.gone = 0, true
 	c.signalLocked()
+}
+
+// recounted takes the number of sources that exist now. Those that have appeared
+// since the request cannot be told from those that were asked: they can only
+// prolong the wait.
+func (c *Collector) recounted(alive int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	alive -= c.unnamed
+	for node, t := range c.nodes {
+		if node != "" && t.reported && !t.gone {
+			alive--
+		}
+	}
+	c.sources = min(c.sources, max(alive, 0))
 }
 
 // Silent returns those of nodes that have not reported, or still owe answers.
@@ -119,14 +165,15 @@ func (c *Collector) Silent(nodes []NodeID) []NodeID {
 }
 
 // All yields the answers until the request is complete, ctx ends or the loop
-// breaks, then calls release once. When ctx ends first, what arrived is followed
-// by a *PartialError whose nodes come from silent, which may be nil.
-func (c *Collector) All(ctx context.Context, silent func() []NodeID, release func()) iter.Seq2[Reply, error] {
+// breaks. When ctx ends first, what arrived is followed by a *PartialError.
+func (c *Collector) All(ctx context.Context, h Hooks) iter.Seq2[Reply, error] {
 	return func(yield func(Reply, error) bool) {
-		defer release()
+		if h.Release != nil {
+			defer h.Release()
+		}
 		defer c.end()
 		for {
-			ready, done := c.take()
+			ready, done := c.take(ctx, h.Recount)
 			for _, r := range ready {
 				if !yield(r, nil) {
 					return
@@ -141,7 +188,7 @@ func (c *Collector) All(ctx context.Context, silent func() []NodeID, release fun
 			select {
 			case <-c.wake:
 			case <-ctx.Done():
-				c.finish(ctx, silent, yield)
+				c.finish(ctx, h, yield)
 				return
 			}
 		}
@@ -149,8 +196,8 @@ func (c *Collector) All(ctx context.Context, silent func() []NodeID, release fun
 }
 
 // finish yields what raced with the end of ctx, then the error.
-func (c *Collector) finish(ctx context.Context, silent func() []NodeID, yield func(Reply, error) bool) {
-	ready, done := c.take()
+func (c *Collector) finish(ctx context.Context, h Hooks, yield func(Reply, error) bool) {
+	ready, done := c.take(ctx, nil)
 	for _, r := range ready {
 		if !yield(r, nil) {
 			return
@@ -160,8 +207,8 @@ func (c *Collector) finish(ctx context.Context, silent func() []NodeID, yield fu
 		return
 	}
 	err := &PartialError{Op: c.op, Missing: c.owed(), Err: CauseOf(ctx)}
-	if silent != nil {
-		err.Nodes = silent()
+	if h.Silent != nil {
+		err.Nodes = h.Silent()
 	}
 	yield(Reply{}, err)
 }
@@ -176,11 +223,21 @@ func CauseOf(ctx context.Context) error {
 	return errors.Join(err, cause)
 }
 
-func (c *Collector) take() (ready []Reply, done bool) {
+// take returns what arrived, and whether that was all.
+func (c *Collector) take(ctx context.Context, recount func(context.Context) (int, error)) (ready []Reply, done bool) {
+	c.mu.Lock()
+	stale := c.stale && c.sources > 0 && recount != nil
+	c.stale = c.stale && recount == nil
+	c.mu.Unlock()
+	if stale {
+		if alive, err := recount(ctx); err == nil {
+			c.recounted(alive)
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	ready, c.replies = c.replies, nil
-	return ready, c.sources <= 0 && c.missing <= 0
+	return ready, c.sources <= 0 && c.missing <= 0 && !c.stale
 }
 
 // owed counts what is missing: answers announced, plus one per source that has

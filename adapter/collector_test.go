@@ -12,7 +12,11 @@ import (
 )
 
 func drain(ctx context.Context, c *adapter.Collector, silent ...adapter.NodeID) (n int, err error) {
-	for _, e := range c.All(ctx, func() []adapter.NodeID { return c.Silent(silent) }, func() {}) {
+	hooks := adapter.Hooks{
+		Silent:  func() []adapter.NodeID { return c.Silent(silent) },
+		Recount: func(context.Context) (int, error) { return 1, nil },
+	}
+	for _, e := range c.All(ctx, hooks) {
 		if e != nil {
 			return n, e
 		}
@@ -43,6 +47,24 @@ func TestCollectorCompletes(t *testing.T) {
 			c.Report("", 0)
 			c.Add(adapter.Reply{})
 		}, 1},
+		{"with answers of this node", func(c *adapter.Collector) {
+			c.Add(adapter.Reply{})
+			c.Announce(2)
+			c.Add(adapter.Reply{})
+		}, 2},
+		{"despite a goodbye of a node that was not counted", func(c *adapter.Collector) {
+			c.Expect(1)
+			c.Forget("x")
+			time.AfterFunc(50*time.Millisecond, func() { c.Answer(adapter.Reply{Node: "a"}) })
+		}, 1},
+		{"with late answers of a node that left", func(c *adapter.Collector) {
+			c.Expect(2)
+			c.Forget("x")
+			c.Report("x", 3)
+			c.Add(adapter.Reply{Node: "x"})
+			c.Report("a", 1)
+			c.Add(adapter.Reply{Node: "a"})
+		}, 2},
 		{"without the nodes that left", func(c *adapter.Collector) {
 			c.Expect(3)
 			c.Report("a", 5)

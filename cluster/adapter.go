@@ -154,11 +154,10 @@ func (a *Adapter) ServerCount(ctx context.Context) (int, error) {
 	return max(n, 1), nil
 }
 
-// Close implements adapter.Adapter. It announces the leave, publishes what was
-// queued before, and ends pending requests with adapter.ErrClosed. Until it has
-// left the bus, and is not counted any more, it answers the requests of others:
-// those sent after the farewell would wait in vain. Later calls return what the
-// first returned.
+// Close implements adapter.Adapter. It leaves the bus, says goodbye after what
+// was queued before, and ends pending requests with adapter.ErrClosed. The
+// goodbye comes last: whoever hears it and counts the nodes again no longer
+// counts this one. Later calls return what the first returned.
 func (a *Adapter) Close(ctx context.Context) error {
 	a.closeOnce.Do(func() { a.closeErr = a.close(ctx) })
 	return a.closeErr
@@ -168,17 +167,16 @@ func (a *Adapter) close(ctx context.Context) error {
 	a.closed.Store(true)
 	a.requests.end()
 	a.answers.end()
+	_ = a.Adapter.Close(ctx) // memory only
+	err := a.att.Detach(ctx)
 	flushed := make(chan struct{})
 	m := &Message{Kind: AdapterClose, From: a.self, Namespace: a.ns}
-	err := a.p.pub.out.push(outgoing{m: m, size: sizeOf(m), at: time.Now(), done: flushed}, true)
-	if err == nil {
+	if a.p.pub.out.push(outgoing{m: m, size: sizeOf(m), at: time.Now(), done: flushed}, true) == nil {
 		select {
 		case <-flushed:
 		case <-ctx.Done():
 		}
 	}
-	_ = a.Adapter.Close(ctx) // memory only
-	err = a.att.Detach(ctx)
 	a.p.remove(a)
 	return err
 }

@@ -114,13 +114,16 @@ type Bus interface {
 type Attachment interface {
 	// Peers counts the nodes attached to the namespace, this one included. A bus
 	// that learns that a node died tells the Receiver with an AdapterClose from
-	// it. Heartbeats, where a wire has them, are the bus's own affair.
+	// it, after it has stopped counting it. Heartbeats, where a wire has them, are
+	// the bus's own affair.
 	Peers(ctx context.Context) (int, error)
 	// RoomCreated and RoomDeleted tell which rooms have local members, socket
 	// rooms included, for buses that subscribe per room. They never block, are
 	// called one at a time in the order of the changes, and may come after Detach.
 	RoomCreated(adapter.Room)
 	RoomDeleted(adapter.Room)
+	// Detach leaves the namespace: from then on other nodes do not count this one,
+	// and Receive is not called. The goodbye is published afterwards.
 	Detach(ctx context.Context) error
 }
 

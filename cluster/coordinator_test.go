@@ -218,6 +218,7 @@ func TestANodeThatLeavesEndsTheWait(t *testing.T) {
 		r.from("a", Message{Kind: BroadcastClientCount, RequestID: id, Count: 0})
 		r.from("b", Message{Kind: BroadcastClientCount, RequestID: id, Count: 3})
 		r.from("b", Message{Kind: BroadcastAck, RequestID: id, Packet: pack(`[2]`)})
+		r.bus.setPeers(2, nil)
 		r.from("b", Message{Kind: AdapterClose})
 		if got, err := read(emit); err != nil || len(got) != 1 {
 			t.Errorf("ServerSideEmitWithAck: %q, %v", got, err)

@@ -181,7 +181,11 @@ func (a *Adapter) silent(r *request) []adapter.NodeID {
 
 // stream yields r's answers.
 func (a *Adapter) stream(ctx context.Context, r *request) iter.Seq2[adapter.Reply, error] {
-	return r.answers.All(ctx, func() []adapter.NodeID { return a.silent(r) }, func() { r.cancel(nil) })
+	return r.answers.All(ctx, adapter.Hooks{
+		Silent:  func() []adapter.NodeID { return a.silent(r) },
+		Recount: a.others,
+		Release: func() { r.cancel(nil) },
+	})
 }
 
 // broken yields what seq yields, then a *PartialError.
@@ -201,10 +205,10 @@ func broken(seq iter.Seq2[adapter.Reply, error], op string, missing int, cause e
 func (a *Adapter) BroadcastWithAck(ctx context.Context, p *adapter.Packet, t adapter.Target) iter.Seq2[adapter.Reply, error] {
 	const op = "BroadcastWithAck"
 	ctx, cancel := a.bound(ctx)
-	c := adapter.NewCollector(op, 1)
+	c := adapter.NewCollector(op, 0)
 	local := a.DeliverLocalWithAck(ctx, p, t, func(r adapter.Reply) { c.Add(r) })
-	c.Report("", local)
-	alone := c.All(ctx, nil, func() { cancel(nil) })
+	c.Announce(local)
+	alone := c.All(ctx, adapter.Hooks{Release: func() { cancel(nil) }})
 	if t.Flags.Has(adapter.Local) {
 		return alone
 	}

@@ -207,13 +207,13 @@ func (a *Adapter) Broadcast(p *adapter.Packet, t adapter.Target) error {
 // wait for as long as a socket stays connected and silent.
 func (a *Adapter) BroadcastWithAck(ctx context.Context, p *adapter.Packet, t adapter.Target) iter.Seq2[adapter.Reply, error] {
 	ctx, cancel := context.WithCancel(ctx)
-	c := adapter.NewCollector("BroadcastWithAck", 1)
+	c := adapter.NewCollector("BroadcastWithAck", 0)
 	n := a.DeliverLocalWithAck(ctx, p, t, func(r adapter.Reply) { c.Add(r) })
-	c.Report("", n)
+	c.Announce(n)
 	if n == 0 {
 		cancel()
 	}
-	return c.All(ctx, nil, cancel)
+	return c.All(ctx, adapter.Hooks{Release: cancel})
 }
 
 // SocketsJoin implements adapter.Adapter.
