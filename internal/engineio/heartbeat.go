@@ -25,8 +25,11 @@ func (s *Session) startHeartbeatLocked() {
 
 // armLocked sets the session's only timer. What it means depends on the state: the
 // next ping, a pong overdue, or the end of a graceful close.
-func (s *Session) armLocked(d time.Duration) {
-	s.due = time.Now().Add(d)
+func (s *Session) armLocked(d time.Duration) { s.armAtLocked(time.Now().Add(d)) }
+
+func (s *Session) armAtLocked(due time.Time) {
+	s.due = due
+	d := time.Until(due)
 	if s.timer == nil {
 		s.timer = time.AfterFunc(d, s.onTimer)
 		return
@@ -37,21 +40,37 @@ func (s *Session) armLocked(d time.Duration) {
 func (s *Session) onTimer() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.onTimerLocked()
+}
+
+// onTimerLocked acts if it is time to. Requests call it too, so that what they find
+// does not depend on how late a timer fires.
+func (s *Session) onTimerLocked() {
 	switch {
-	case s.state == stateClosed, time.Now().Before(s.due):
-		// Fired while it was being stopped or set anew.
+	case s.timer == nil, s.state == stateClosed, time.Now().Before(s.due):
+		// Stopped or set anew while it fired.
 	case s.state == stateClosing:
 		s.abrupt = true
 		s.endLocked(s.reason, errFlushTimeout)
 	case s.pinging:
 		s.pongOverdueLocked()
 	default:
-		s.pinging = true
-		s.out.Push(pingPacket, 0)
-		s.transport.wake()
-		if d := s.srv.opts.PingTimeout; d > 0 {
-			s.armLocked(d)
-		}
+		s.pingLocked()
+	}
+}
+
+func (s *Session) pingLocked() {
+	s.pinging = true
+	s.out.Push(pingPacket, 0)
+	s.transport.wake()
+	d := s.srv.opts.PingTimeout
+	switch now := time.Now(); {
+	case d <= 0:
+		s.due = now.Add(noTimeout)
+	case now.Sub(s.due) < d/4:
+		s.armAtLocked(s.due.Add(d)) // a timer a little late shifts nothing
+	default:
+		s.armAtLocked(now.Add(d)) // the process was stopped: no fault of the client
 	}
 }
 

@@ -82,6 +82,7 @@ func (p *polling) kill(bool) {
 // pollingLocked returns the session's polling transport, or why requests for it
 // are refused.
 func (s *Session) pollingLocked() (*polling, *refusal) {
+	s.onTimerLocked()
 	if s.state == stateClosed {
 		return nil, refuse(CodeSessionUnknown, "")
 	}
