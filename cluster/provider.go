@@ -41,7 +41,7 @@ func NewProvider(bus Bus, opts Options) *Provider {
 		bus:      bus,
 		opts:     opts,
 		pub:      &publisher{bus: bus, out: newOutbox(&opts), log: opts.Logger},
-		replies:  &replier{bus: bus, out: newOutbox(&opts)},
+		replies:  &replier{bus: bus, out: newReplybox(&opts)},
 		stop:     stop,
 		adapters: make(map[*Adapter]struct{}),
 	}
