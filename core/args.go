@@ -119,26 +119,24 @@ func decodeAs[T any](a Args) (T, error) {
 
 // flatten replaces Args among values by what they hold.
 func flatten(values []any) ([]any, error) {
-	for i, v := range values {
+	isArgs := func(v any) bool { _, ok := v.(Args); return ok }
+	if !slices.ContainsFunc(values, isArgs) {
+		return values, nil
+	}
+	var out []any
+	for _, v := range values {
 		a, ok := v.(Args)
 		if !ok {
+			out = append(out, v)
 			continue
 		}
-		out := append([]any(nil), values[:i]...)
-		for _, rest := range values[i:] {
-			if a, ok = rest.(Args); !ok {
-				out = append(out, rest)
-				continue
-			}
-			vals, err := a.resend()
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, vals...)
+		vals, err := a.resend()
+		if err != nil {
+			return nil, err
 		}
-		return out, nil
+		out = append(out, vals...)
 	}
-	return values, nil
+	return out, nil
 }
 
 // marshalJSON is json.Marshal without HTML escaping.

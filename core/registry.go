@@ -17,8 +17,12 @@ const openTimeout = 5 * time.Second
 // maxNamespaceName is the longest name a client may ask for, in bytes.
 const maxNamespaceName = 256
 
+// errInvalidNamespace is in the words clients know from the reference.
+//
+//lint:ignore ST1005 the text is part of the wire
+var errInvalidNamespace = errors.New("Invalid namespace")
+
 var (
-	errInvalidNamespace  = errors.New("Invalid namespace") //nolint:staticcheck // the protocol's own words
 	errTooManyNamespaces = errors.New("too many namespaces")
 	errUnavailable       = errors.New("namespace unavailable")
 )

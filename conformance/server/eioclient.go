@@ -21,7 +21,7 @@ func engineClientServer() (http.Handler, string, error) {
 		Origins:      []string{"*"},
 		AllowRequest: func(r *http.Request) error {
 			if r.URL.Query().Has("deny") {
-				return errors.New("Forbidden") //nolint:staticcheck // the words the suite compares
+				return errors.New("Forbidden")
 			}
 			return nil
 		},
