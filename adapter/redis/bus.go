@@ -108,6 +108,7 @@ func (b *bus) exec(ctx context.Context, pipe goredis.Pipeliner, batch []*cluster
 	if err == nil {
 		return nil
 	}
+	b.link.failed(ctx)
 	b.sub.count(func(h *adapter.Health) { h.LastError = err.Error() })
 	err = fmt.Errorf("socketio: redis: publish: %w", err)
 	done := taken(cmds)

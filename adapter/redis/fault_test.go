@@ -3,9 +3,9 @@ package redis
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -40,7 +40,7 @@ func startNode(tb testing.TB, addr, key, namespace, id string) *node {
 	client := goredis.NewClient(&goredis.Options{Addr: addr})
 	p, err := open(context.Background(), client, &Options{
 		Key:    key,
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger: slog.New(slog.DiscardHandler),
 		OnGap: func(g Gap) {
 			n.mu.Lock()
 			defer n.mu.Unlock()
@@ -344,4 +344,26 @@ func TestOldRequestsAreAnswered(t *testing.T) {
 		}
 	}
 	poll(t, "the socket has joined", func() bool { return len(a.a.RoomsOf(a.sock)) == 3 })
+}
+
+// BenchmarkThroughRedis measures messages from one node to a socket of another.
+func BenchmarkThroughRedis(b *testing.B) {
+	addr, key := testutil.SharedRedis(b).Addr(), testutil.Prefix(b)
+	from := startNode(b, addr, key, "/", "a")
+	to := startNode(b, addr, key, "/", "b")
+	flows(b, from, to)
+	p := packetOf(`["message",{"id":1,"text":"` + strings.Repeat("hello ", 20) + `"}]`)
+	t := adapter.Target{Rooms: []string{"all"}, Except: []string{"a"}}
+	had := len(to.sock.Received())
+	n := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		for from.a.Broadcast(p, t) != nil {
+			runtime.Gosched()
+		}
+		if n++; n%1000 == 0 { // the window keeps the intake of the other node from overflowing
+			poll(b, "all have arrived", func() bool { return len(to.sock.Received()) >= had+n-1000 })
+		}
+	}
+	poll(b, "all have arrived", func() bool { return len(to.sock.Received()) >= had+n })
 }

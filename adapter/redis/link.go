@@ -111,6 +111,7 @@ func bounded(dial dialer) dialer {
 
 func (l *link) pubsub(ctx context.Context) *goredis.PubSub {
 	if l.cluster != nil {
+		l.failed(ctx) // a new connection is due because the old one broke
 		return l.cluster.Subscribe(ctx)
 	}
 	return l.single.Subscribe(ctx)
@@ -131,22 +132,40 @@ func (l *link) publish(ctx context.Context, channel string, payload []byte) erro
 	if err != nil {
 		return err
 	}
-	return c.Publish(ctx, channel, payload).Err()
+	err = c.Publish(ctx, channel, payload).Err()
+	if err != nil {
+		l.failed(ctx)
+	}
+	return err
 }
 
-// subscribers counts the subscriptions of a channel on all masters.
+// subscribers counts the subscriptions of a channel. On Redis Cluster each server
+// knows its own only; a replica has some after a failover turned a master into
+// it, but one that does not answer is no reason to fail.
 func (l *link) subscribers(ctx context.Context, channel string) (int, error) {
 	if l.cluster == nil {
 		n, err := l.single.PubSubNumSub(ctx, channel).Result()
 		return int(n[channel]), err
 	}
 	var total atomic.Int64
-	err := l.cluster.ForEachMaster(ctx, func(ctx context.Context, c *goredis.Client) error {
+	count := func(ctx context.Context, c *goredis.Client) error {
 		n, err := c.PubSubNumSub(ctx, channel).Result()
 		total.Add(n[channel])
 		return err
-	})
-	return int(total.Load()), err
+	}
+	if err := l.cluster.ForEachMaster(ctx, count); err != nil {
+		return 0, err
+	}
+	_ = l.cluster.ForEachSlave(ctx, count)
+	return int(total.Load()), nil
+}
+
+// failed makes a cluster client look at the topology again, since our errors do
+// not pass through it.
+func (l *link) failed(ctx context.Context) {
+	if l.cluster != nil {
+		l.cluster.ReloadState(ctx)
+	}
 }
 
 func (l *link) ping(ctx context.Context) error {

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"reflect"
 	"testing"
@@ -22,7 +23,7 @@ func startBus(t *testing.T, addr string, o Options) (*bus, cluster.Attachment, *
 	ctx := context.Background()
 	client := goredis.NewClient(&goredis.Options{Addr: addr})
 	t.Cleanup(func() { client.Close() })
-	o.Key = testutil.Prefix(t)
+	o.Key, o.Logger = testutil.Prefix(t), slog.New(slog.DiscardHandler)
 	l, err := newLink(client)
 	if err != nil {
 		t.Fatal(err)
