@@ -31,16 +31,23 @@ func newPendingAck(ctx context.Context, id uint64, fn func(adapter.Reply)) *pend
 	return a
 }
 
-// await registers s as one that owes an answer.
+// await registers s as one that owes an answer. The socket is told first: a
+// release that comes in between then finds what it has to undo.
 func (a *pendingAck) await(s *Socket) error {
+	if err := s.expectAck(a); err != nil {
+		return err
+	}
 	a.mu.Lock()
-	if a.over {
-		a.mu.Unlock()
+	over := a.over
+	if !over {
+		a.sockets = append(a.sockets, s)
+	}
+	a.mu.Unlock()
+	if over {
+		s.forgetAck(a.id)
 		return a.ctx.Err()
 	}
-	a.sockets = append(a.sockets, s)
-	a.mu.Unlock()
-	return s.expectAck(a)
+	return nil
 }
 
 // release forgets every socket that has not answered.

@@ -290,7 +290,9 @@ var (
 // returns the first value of the client's answer; all values when R is Args. It
 // fails with ErrAckTimeout when ctx's deadline passes first and with
 // ErrDisconnected when the socket disconnects. It may be called in a handler of
-// the same socket. A RemoteSocket without deadline gets Options.AckTimeout.
+// the same socket; in a namespace middleware it may be too, but official clients
+// answer only after they have been accepted. A RemoteSocket without deadline gets
+// Options.AckTimeout.
 func EmitWithAck[R any](ctx context.Context, to Acker, event string, args ...any) (R, error) {
 	var zero R
 	answer, err := to.emitWithAck(ctx, event, args)

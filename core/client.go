@@ -171,6 +171,10 @@ func (c *client) handle(p *parser.Packet) {
 		if s != nil && s.closed() || c.hasLeft(p.Namespace) {
 			return // it crossed our own disconnect on the wire
 		}
+		if s != nil && p.Type == parser.Ack {
+			s.onAck(p) // a middleware asked
+			return
+		}
 		c.violation(fmt.Errorf("%v packet for a namespace not joined", p.Type))
 		return
 	}

@@ -127,7 +127,11 @@ func (s *Socket) emitWithAck(ctx context.Context, event string, args []any) (Arg
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	replies := make(chan adapter.Reply, 1)
-	if err := s.send(ctx, event, args, 0, func(r adapter.Reply) { replies <- r }); err != nil {
+	err := s.send(ctx, event, args, 0, func(r adapter.Reply) { replies <- r })
+	if err != nil && ctx.Err() != nil {
+		err = waitError(ctx)
+	}
+	if err != nil {
 		return Args{}, err
 	}
 	select {
@@ -260,7 +264,9 @@ func (s *Socket) deliver(m *engineio.Message, f adapter.Flags, ack *pendingAck) 
 		err = s.write(m)
 	}
 	if err != nil && ack != nil {
-		s.forgetAck(ack.id)
+		if _, owed := s.forgetAck(ack.id); !owed {
+			return nil // the socket has closed meanwhile and said so to whoever waits
+		}
 	}
 	return err
 }
