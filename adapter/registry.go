@@ -178,7 +178,8 @@ func secretName(name string) bool {
 // ErrQueueFull is returned by Broadcast and ServerSideEmit when the queue of
 // messages for the other nodes is full or has stood still for too long. Local
 // sockets have received the packet.
-var ErrQueueFull = errors.New("socketio: outbound queue to the other nodes is full")
+var ErrQueueFull = errors.New("socketio: outbound queue is full")
 
-// ErrClosed is returned by the operations of an adapter that has been closed.
-var ErrClosed = errors.New("socketio: adapter is closed")
+// ErrClosed is returned by the operations of an adapter or a server that has been
+// closed.
+var ErrClosed = errors.New("socketio: closed")

@@ -53,6 +53,8 @@ func (srv *Server) open(sess *engineio.Session) engineio.Receiver {
 	c := &client{srv: srv, sess: sess}
 	c.dec.Init(&srv.limits)
 	if d := srv.opts.ConnectTimeout; d > 0 {
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		c.connect = time.AfterFunc(d, func() {
 			srv.stats.connectTimeouts.Add(1)
 			c.forceClose(nil, true)
@@ -96,7 +98,7 @@ func (c *client) Closed(reason engineio.Reason, err error) {
 	if c.reassembly != nil {
 		c.reassembly.Stop()
 	}
-	c.end(DisconnectReason(reason), err)
+	c.end(DisconnectReason(reason), publicError(err))
 }
 
 // end closes the client's sockets. It does not close the connection.
@@ -128,16 +130,7 @@ func (c *client) violation(err error) {
 	c.forceClose(err, true)
 }
 
-func (c *client) write(m *engineio.Message) error {
-	switch err := c.sess.Send(m); {
-	case err == nil:
-		return nil
-	case errors.Is(err, engineio.ErrClosed):
-		return ErrDisconnected
-	default:
-		return err
-	}
-}
+func (c *client) write(m *engineio.Message) error { return publicError(c.sess.Send(m)) }
 
 // connected reports whether a namespace has been joined.
 func (c *client) connected() bool {
@@ -313,8 +306,11 @@ func (c *client) disconnect(s *Socket) {
 		return
 	}
 	c.mu.Lock()
-	if !slices.Contains(c.left, s.nsp.name) && len(c.left) < c.srv.opts.MaxNamespacesPerClient {
+	if !slices.Contains(c.left, s.nsp.name) {
 		c.left = append(c.left, s.nsp.name)
+		if exceeds(len(c.left), c.srv.opts.MaxNamespacesPerClient) {
+			c.left = slices.Delete(c.left, 0, 1)
+		}
 	}
 	c.entries = slices.DeleteFunc(c.entries, func(e entry) bool { return e.s == s })
 	c.mu.Unlock()

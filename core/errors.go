@@ -12,15 +12,17 @@ import (
 
 var (
 	// ErrClosed is returned by a server that has been shut down.
-	ErrClosed = errors.New("socketio: server closed")
+	ErrClosed = adapter.ErrClosed
 	// ErrDisconnected is returned for a socket that is no longer connected.
 	ErrDisconnected = errors.New("socketio: socket disconnected")
 	// ErrAckTimeout is returned when an acknowledgement did not arrive in time. It
 	// matches context.DeadlineExceeded.
 	ErrAckTimeout = fmt.Errorf("socketio: operation has timed out: %w", context.DeadlineExceeded)
-	// ErrQueueFull is returned when more is queued for a socket than
-	// Options.MaxQueueBytes; that socket is disconnected as a slow consumer.
-	ErrQueueFull = engineio.ErrQueueFull
+	// ErrQueueFull is returned by an emit to one socket when more is queued for it
+	// than Options.MaxQueueBytes, and is then also the cause of its disconnection as
+	// a slow consumer; and by a broadcast when the queue of messages to other nodes
+	// is full, after the sockets of this node have received it.
+	ErrQueueFull = adapter.ErrQueueFull
 	// ErrDropped is returned by TryEmit when the socket was not ready to receive.
 	ErrDropped = errors.New("socketio: volatile event dropped")
 	// ErrReserved is returned for event names the protocol keeps for itself.
@@ -33,6 +35,19 @@ var (
 	// ErrRoomName is returned by Join for a room name longer than 256 bytes.
 	ErrRoomName = errors.New("socketio: room name too long")
 )
+
+// publicError turns the engine's errors into those of this package.
+func publicError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, engineio.ErrClosed):
+		return ErrDisconnected
+	case errors.Is(err, engineio.ErrQueueFull):
+		return fmt.Errorf("socketio: slow consumer: %w", ErrQueueFull)
+	}
+	return err
+}
 
 // PartialError reports that a cluster-wide request ended without all its
 // answers. What did arrive was returned with it.
