@@ -40,7 +40,7 @@ func (srv *Server) openWebSocket(w http.ResponseWriter, r *http.Request) {
 		srv.refuseUpgrade(w, r, no)
 		return
 	}
-	conn := srv.upgrade(w, r, true)
+	conn := srv.upgrade(w, r, true, nil)
 	if conn == nil {
 		return
 	}
@@ -64,7 +64,9 @@ func (srv *Server) openWebSocket(w http.ResponseWriter, r *http.Request) {
 // upgradeSession lets a polling session probe a WebSocket. A session that cannot
 // be upgraded keeps its transport, and the WebSocket is closed.
 func (srv *Server) upgradeSession(w http.ResponseWriter, r *http.Request, s *Session) {
-	conn := srv.upgrade(w, r, false)
+	// The session knows its probe before the client gets the 101: what the client
+	// sends next may arrive on another connection.
+	conn := srv.upgrade(w, r, false, s.attach)
 	if conn == nil {
 		return
 	}
@@ -83,7 +85,7 @@ func (s *Session) adopt(conn *wsConn) bool {
 		return false
 	}
 	s.retainLocked()
-	if !s.attachLocked(conn) {
+	if s.probe == nil || s.probe.w != conn {
 		conn.end()
 	}
 	go conn.run()
@@ -93,7 +95,7 @@ func (s *Session) adopt(conn *wsConn) bool {
 // refuseAfterUpgrade accepts a WebSocket that asks for another transport, and
 // closes it.
 func (srv *Server) refuseAfterUpgrade(w http.ResponseWriter, r *http.Request) {
-	conn := srv.upgrade(w, r, false)
+	conn := srv.upgrade(w, r, false, nil)
 	if conn == nil {
 		return
 	}
@@ -104,13 +106,16 @@ func (srv *Server) refuseAfterUpgrade(w http.ResponseWriter, r *http.Request) {
 
 // bind ties the connection to its session, before anything reads or writes it.
 func (w *wsConn) bind(s *Session) {
-	w.s = s
+	if w.s == nil { // else attach has set it, and others read it
+		w.s = s
+	}
 	w.wire.w = w
 	w.conn.SetReadLimit(s.srv.opts.MaxPayload)
 }
 
-// upgrade answers 101. It returns nil when it has answered something else.
-func (srv *Server) upgrade(w http.ResponseWriter, r *http.Request, first bool) *wsConn {
+// upgrade answers 101. It returns nil when it has answered something else. attach,
+// if not nil, is called before the 101, and the function it returns after a failure.
+func (srv *Server) upgrade(w http.ResponseWriter, r *http.Request, first bool, attach func(*wsConn) (undo func())) *wsConn {
 	h := upgradeHeader(w.Header())
 	if offered := r.Header.Get("Sec-Websocket-Protocol"); offered != "" {
 		name, _, _ := strings.Cut(offered, ",")
@@ -128,11 +133,14 @@ func (srv *Server) upgrade(w http.ResponseWriter, r *http.Request, first bool) *
 	}
 	conn := newWSConn()
 	conn.b64 = queryValue(r.URL.RawQuery, "b64") != ""
-	hj := &hijacker{ResponseWriter: w, conn: conn}
+	hj := &hijacker{ResponseWriter: w, conn: conn, attach: attach}
 	ws, err := srv.upgrader.Upgrade(hj, r, h)
 	if err != nil {
 		if hj.unsupported {
 			srv.logNoHijack(w, r)
+		}
+		if hj.undo != nil {
+			hj.undo()
 		}
 		return nil
 	}
@@ -178,6 +186,8 @@ type hijacker struct {
 	http.ResponseWriter
 	conn        *wsConn
 	unsupported bool // no writer in the chain has Hijack
+	attach      func(*wsConn) (undo func())
+	undo        func()
 }
 
 func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
@@ -193,6 +203,9 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	h.conn.nc = nc
 	h.conn.wire.Conn = nc
+	if h.attach != nil {
+		h.undo = h.attach(h.conn)
+	}
 	return &h.conn.wire, rw, nil
 }
 

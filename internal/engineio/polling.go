@@ -5,9 +5,15 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 	"unicode/utf8"
 )
+
+// settle is how long a request may wait for what the client sent just before it over
+// another connection. In Node.js connections are served in the order of arrival;
+// here they are served side by side, and neither may overtake the other.
+const settle = 25 * time.Millisecond
 
 // Bodies of responses that carry no message.
 const (
@@ -23,6 +29,8 @@ type polling struct {
 	s    *Session
 	get  *pollGet  // the waiting GET; nil: none
 	post *pollPost // the POST being read or handled; nil: none
+
+	arrival chan struct{} // closed when a GET arrives; nil: nobody waits for one
 }
 
 // pollGet is one GET from its arrival until it has taken what it answers with.
@@ -96,6 +104,7 @@ func (s *Session) pollingLocked() (*polling, *refusal) {
 // servePoll answers a GET, once there is something to answer with.
 func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
+	s.settleProbeLocked()
 	p, no := s.pollingLocked()
 	if no != nil {
 		s.mu.Unlock()
@@ -110,6 +119,10 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 	}
 	g := &pollGet{ready: make(chan struct{})}
 	p.get = g
+	if p.arrival != nil {
+		close(p.arrival)
+		p.arrival = nil
+	}
 	if s.out.Len() > 0 || s.state == stateClosing {
 		p.wake()
 	}
@@ -307,8 +320,33 @@ func (s *Session) receivePayload(payload []byte) error {
 func (s *Session) pollClosed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p, ok := s.transport.(*polling); ok && s.state != stateClosed {
+	p, ok := s.transport.(*polling)
+	if ok && s.state != stateClosed {
+		p.settleLocked()
 		p.answer(bodyNoop)
 	}
 	s.closeLocked(ReasonTransportClose, nil, false)
+}
+
+// settleLocked waits a moment for the GET that a client normally has waiting.
+func (p *polling) settleLocked() {
+	if p.get != nil {
+		return
+	}
+	arrival := make(chan struct{})
+	p.arrival = arrival
+	waitSettled(&p.s.mu, arrival)
+	p.arrival = nil
+}
+
+// waitSettled waits for done, but no longer than settle, without the lock.
+func waitSettled(mu *sync.Mutex, done <-chan struct{}) {
+	mu.Unlock()
+	timer := time.NewTimer(settle)
+	select {
+	case <-done:
+	case <-timer.C:
+	}
+	timer.Stop()
+	mu.Lock()
 }

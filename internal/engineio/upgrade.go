@@ -17,16 +17,30 @@ type probe struct {
 	timer    *time.Timer
 	deadline time.Time // zero: none
 	probed   bool
+	done     chan struct{} // closed when the probe has become the transport, or failed
 }
 
-// attachLocked makes w the session's probe. It returns false when the session is
-// not one that can be upgraded now.
-func (s *Session) attachLocked(w *wsConn) bool {
+// attach makes w the session's probe, unless the session cannot be upgraded now. It
+// returns how to take that back.
+func (s *Session) attach(w *wsConn) (undo func()) {
+	w.s = s
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	_, isPolling := s.transport.(*polling)
-	if s.state != stateOpen || !isPolling || s.probe != nil {
-		return false
+	if s.state == stateOpen && isPolling && s.probe == nil {
+		s.newProbeLocked(w)
 	}
-	p := &probe{w: w}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.probe != nil && s.probe.w == w {
+			s.takeProbeLocked()
+		}
+	}
+}
+
+func (s *Session) newProbeLocked(w *wsConn) {
+	p := &probe{w: w, done: make(chan struct{})}
 	s.probe = p
 	wait := s.srv.opts.UpgradeTimeout
 	if wait > 0 {
@@ -35,7 +49,6 @@ func (s *Session) attachLocked(w *wsConn) bool {
 		wait = time.Hour
 	}
 	p.timer = time.AfterFunc(wait, func() { s.onProbeTimer(p) })
-	return true
 }
 
 // receiveProbe acts on a packet of a WebSocket that is not the session's transport.
@@ -66,9 +79,7 @@ var probeAnswer = control('3', probeText).text.frame()
 // promoteLocked makes the probe the session's transport. What is queued, and what
 // a graceful close still has to send, goes there.
 func (s *Session) promoteLocked() {
-	w := s.probe.w
-	s.probe.timer.Stop()
-	s.probe = nil
+	w := s.takeProbeLocked()
 	old := s.transport
 	old.end()
 	s.retainLocked()
@@ -94,10 +105,23 @@ func (s *Session) dropProbeLocked() {
 	if s.probe == nil {
 		return
 	}
-	s.probe.timer.Stop()
-	w := s.probe.w
+	s.takeProbeLocked().end()
+}
+
+// takeProbeLocked ends the probing.
+func (s *Session) takeProbeLocked() *wsConn {
+	p := s.probe
 	s.probe = nil
-	w.end()
+	p.timer.Stop()
+	close(p.done)
+	return p.w
+}
+
+// settleProbeLocked gives an upgrade packet that is being read a moment to act.
+func (s *Session) settleProbeLocked() {
+	if s.probe != nil {
+		waitSettled(&s.mu, s.probe.done)
+	}
 }
 
 func (s *Session) onProbeTimer(p *probe) {

@@ -262,3 +262,35 @@ func TestUnfinishedPostIsDroppedByTheUpgrade(t *testing.T) {
 		t.Error("session is gone")
 	}
 }
+
+// A poll sent right after the upgrade packet, over another connection, may not
+// overtake it.
+func TestPollDoesNotOvertakeTheUpgrade(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{}, nil)
+	for range 20 {
+		p := r.poll()
+		p.conn = p.mustDial("EIO=4&transport=websocket&sid=" + p.sid)
+		p.write("2probe")
+		p.write("5")
+		if resp := p.do(http.MethodGet, p.query, ""); resp.status != 400 {
+			t.Fatalf("poll: %+v", resp)
+		}
+	}
+}
+
+// Nor may a close packet overtake the poll sent just before it.
+func TestCloseDoesNotOvertakeThePoll(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{}, nil)
+	for range 20 {
+		p := r.poll()
+		get := p.later(http.MethodGet, p.query, "")
+		if resp := p.do(http.MethodPost, p.query, "1"); resp.status != 200 {
+			t.Errorf("POST: %+v", resp)
+		}
+		if resp := recvFrom(t, "GET", get); resp.status != 200 || resp.body != "6" {
+			t.Fatalf("GET: %+v", resp)
+		}
+	}
+}
