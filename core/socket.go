@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -175,21 +176,30 @@ func (s *Socket) Join(rooms ...string) error {
 func (s *Socket) Leave(rooms ...string) {
 	s.members.Lock()
 	defer s.members.Unlock()
-	if s.left {
-		return
+	switch {
+	case s.left:
+	case s.Connected():
+		s.nsp.adapter.Leave(s, rooms...)
+	default:
+		s.early = slices.DeleteFunc(s.early, func(r Room) bool { return slices.Contains(rooms, r) })
 	}
-	s.nsp.adapter.Leave(s, rooms...)
 }
 
 // Rooms returns the rooms the socket is in, its own id among them. During
-// OnDisconnecting these are the rooms it has just left; after that, none.
+// OnDisconnecting these are the rooms it has just left; after that, none. In a
+// namespace middleware they are the rooms it will be in, without its own id.
 func (s *Socket) Rooms() []string {
-	if !s.closed() {
-		return s.nsp.adapter.RoomsOf(s)
+	if s.closed() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.lastRooms
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.lastRooms
+	s.members.Lock()
+	defer s.members.Unlock()
+	if len(s.early) > 0 {
+		return slices.Clone(s.early)
+	}
+	return s.nsp.adapter.RoomsOf(s)
 }
 
 // To selects the sockets in any of rooms, on every node, without this one.
