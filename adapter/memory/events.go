@@ -29,19 +29,24 @@ type event struct {
 // events queues what happened under the table's lock until it can be told. Its
 // fields are guarded by that lock.
 type events struct {
-	on      bool
-	telling bool // a goroutine is in Adapter.tell
-	queue   []event
+	on       bool
+	observer adapter.RoomObserver // nil when the host is none
+	telling  bool                 // a goroutine is in Adapter.tell
+	queue    []event
+}
+
+func (q *events) wantedLocked() bool {
+	return q.on || q.observer != nil && q.observer.ObservesRooms()
 }
 
 func (q *events) joinedLocked(r adapter.Room, m adapter.Member, created bool) {
-	if q.on {
+	if q.wantedLocked() {
 		q.queue = append(q.queue, event{room: r, m: m, whole: created})
 	}
 }
 
 func (q *events) leftLocked(r adapter.Room, m adapter.Member, deleted bool) {
-	if q.on {
+	if q.wantedLocked() {
 		q.queue = append(q.queue, event{room: r, m: m, left: true, whole: deleted})
 	}
 }
@@ -60,10 +65,6 @@ func (q *events) takeLocked(again bool) []event {
 
 // unlockAndTell releases the table's write lock and reports what happened.
 func (a *Adapter) unlockAndTell() {
-	if !a.t.events.on {
-		a.t.mu.Unlock()
-		return
-	}
 	batch := a.t.events.takeLocked(false)
 	a.t.mu.Unlock()
 	for len(batch) > 0 {
@@ -78,6 +79,9 @@ func (a *Adapter) unlockAndTell() {
 
 func (a *Adapter) tellOne(e *event) {
 	o := &a.opts
+	if obs := a.t.events.observer; obs != nil {
+		defer e.show(obs)
+	}
 	if e.left {
 		if o.Left != nil {
 			o.Left(a.ns, e.room, e.m)
@@ -93,4 +97,19 @@ func (a *Adapter) tellOne(e *event) {
 	if o.Joined != nil {
 		o.Joined(a.ns, e.room, e.m)
 	}
+}
+
+// show reports the event to the host.
+func (e *event) show(o adapter.RoomObserver) {
+	if e.left {
+		o.RoomEvent(adapter.RoomLeft, e.room, e.m)
+		if e.whole {
+			o.RoomEvent(adapter.RoomDeleted, e.room, e.m)
+		}
+		return
+	}
+	if e.whole {
+		o.RoomEvent(adapter.RoomCreated, e.room, e.m)
+	}
+	o.RoomEvent(adapter.RoomJoined, e.room, e.m)
 }

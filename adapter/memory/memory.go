@@ -29,6 +29,7 @@ func New(h adapter.Host, opts Options) *Adapter {
 	a := &Adapter{host: h, ns: h.Namespace(), opts: opts}
 	a.t.init()
 	a.t.events.on = !opts.empty()
+	a.t.events.observer, _ = h.(adapter.RoomObserver)
 	return a
 }
 
@@ -38,7 +39,13 @@ type provider struct{ opts Options }
 func NewProvider(opts Options) adapter.Provider { return provider{opts} }
 
 func (p provider) Open(_ context.Context, h adapter.Host) (adapter.Adapter, error) {
-	return New(h, p.opts), nil
+	a := New(h, p.opts)
+	if rh, ok := h.(adapter.RecoveryHost); ok {
+		if r := rh.Recovery(); r != nil {
+			return newRecovering(a, *r), nil
+		}
+	}
+	return a, nil
 }
 
 func (p provider) Close(context.Context) error { return nil }
@@ -57,9 +64,13 @@ func init() {
 func (a *Adapter) Join(m adapter.Member, rooms ...adapter.Room) { a.join(m, rooms, true) }
 
 func (a *Adapter) join(m adapter.Member, rooms []adapter.Room, register bool) {
-	id := m.ID()
 	a.t.mu.Lock()
 	defer a.unlockAndTell()
+	a.joinLocked(m, rooms, register)
+}
+
+func (a *Adapter) joinLocked(m adapter.Member, rooms []adapter.Room, register bool) {
+	id := m.ID()
 	if a.t.closed {
 		return
 	}

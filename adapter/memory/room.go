@@ -14,6 +14,7 @@ type entry struct {
 	slot int  // small dense number: the entry's bit in a marks set
 	own  bool // member of the room that bears its id
 	in   []link
+	sent sent // only where sessions are kept
 }
 
 // link is one membership as the member sees it: its place in the room's list.
@@ -163,6 +164,7 @@ func (e *entry) find(r *room) int {
 func (t *table) unlinkLocked(e *entry, i int) {
 	l := e.in[i]
 	r := l.room
+	e.sent.left = e.sent.last
 
 	lastSeat := len(r.members) - 1
 	if l.at != lastSeat {
