@@ -207,6 +207,27 @@ type Host interface {
 	ServerEvent(p *Packet, ack func(Reply))
 }
 
+// RoomObserver is implemented by hosts that may want to hear of changes of the
+// local rooms, the room of each socket's own id included.
+type RoomObserver interface {
+	// ObservesRooms reports whether anybody listens now. It may be called under the
+	// adapter's locks.
+	ObservesRooms() bool
+	// RoomEvent reports a change. Calls come in the order of the changes, with no
+	// lock of the adapter held, and must not block.
+	RoomEvent(c RoomChange, r Room, m Member)
+}
+
+// RoomChange says what happened to a room.
+type RoomChange uint8
+
+const (
+	RoomCreated RoomChange = iota + 1 // its first local member is about to join
+	RoomJoined
+	RoomLeft
+	RoomDeleted // its last local member has left
+)
+
 // Delivery is one packet on its way to local sockets. It is used by one goroutine
 // at a time.
 type Delivery interface {

@@ -27,7 +27,8 @@ type client struct {
 	srv  *Server
 	sess *engineio.Session
 
-	pendingAcks atomic.Int64 // answers this server waits for on the connection
+	pendingAcks atomic.Int64           // answers this server waits for on the connection
+	held        atomic.Pointer[Socket] // whose full inbox the reader waits for
 
 	// Owned by the reader goroutine.
 	dec        parser.Decoder
@@ -300,8 +301,9 @@ func (c *client) stopConnectTimerLocked() {
 	}
 }
 
-// disconnect ends one namespace and tells the client.
-func (c *client) disconnect(s *Socket) {
+// disconnect ends one namespace and tells the client. err, which may be nil, goes
+// into the cause of the socket's context.
+func (c *client) disconnect(s *Socket, err error) {
 	if !s.Connected() {
 		return
 	}
@@ -314,7 +316,7 @@ func (c *client) disconnect(s *Socket) {
 	}
 	c.entries = slices.DeleteFunc(c.entries, func(e entry) bool { return e.s == s })
 	c.mu.Unlock()
-	if s.close(ReasonServerNamespace, nil) {
+	if s.close(ReasonServerNamespace, err) {
 		_ = s.write(encodePacket(parser.Disconnect, s.nsp.name, 0, false, nil, nil)) // the connection may have gone
 	}
 }
@@ -326,7 +328,7 @@ func (c *client) disconnectAll() {
 	c.mu.Unlock()
 	for _, e := range entries {
 		if e.s != nil {
-			c.disconnect(e.s)
+			c.disconnect(e.s, nil)
 		}
 	}
 	c.forceClose(nil, true)

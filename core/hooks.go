@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 type (
@@ -13,6 +14,8 @@ type (
 	disconnectFunc = func(ctx context.Context, s *Socket, r DisconnectReason)
 	anyFunc        = func(ctx context.Context, s *Socket, e *Event)
 	outgoingFunc   = func(o Outgoing)
+	roomFunc       = func(e RoomEvent)
+	expireFunc     = func(ctx context.Context, s *Socket) (time.Time, error)
 	serverFunc     = func(ctx context.Context, e *ServerEvent) error
 )
 
@@ -36,6 +39,8 @@ type hookTable struct {
 	disconnect    []disconnectFunc
 	any           []anyFunc
 	outgoing      []outgoingFunc
+	rooms         []roomFunc
+	expire        []expireFunc
 	events        map[string][]*route
 	server        map[string][]*serverRoute
 	wrap          func(EventHandler) EventHandler // all event middlewares, outermost first

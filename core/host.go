@@ -39,7 +39,9 @@ func (h *host) Describe(m adapter.Member) adapter.Remote {
 func (h *host) Disconnect(m adapter.Member, closeConn bool) { m.(*Socket).Disconnect(closeConn) }
 
 func (h *host) ServerEvent(p *adapter.Packet, ack func(adapter.Reply)) {
-	h.n.events.push(h.n, p, ack)
+	if !h.n.events.push(h.n.srv, maxServerEvents, func() { h.n.serverEvent(p, ack) }) {
+		h.n.srv.stats.limit("server_events")
+	}
 }
 
 // delivery encodes a packet on its first recipient.

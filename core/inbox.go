@@ -39,6 +39,7 @@ const hardInbound = 4
 // while the inbox is full. It reports false when the client sent more than the
 // server can hold while it must keep reading.
 func (s *Socket) receive(p *parser.Packet) bool {
+	s.pace()
 	e := &inbound{data: ownData(p), atts: p.Attachments, id: p.ID, hasID: p.HasID}
 	limit := s.nsp.srv.opts.MaxInboundBytes
 	size := e.size()
@@ -51,11 +52,7 @@ func (s *Socket) receive(p *parser.Packet) bool {
 			}
 			break
 		}
-		wake := make(chan struct{})
-		s.wakeReader = wake
-		s.mu.Unlock()
-		<-wake
-		s.mu.Lock()
+		s.holdReaderLocked()
 	}
 	if s.Connected() {
 		s.inboxBytes += size
@@ -63,6 +60,32 @@ func (s *Socket) receive(p *parser.Packet) bool {
 	}
 	s.mu.Unlock()
 	return true
+}
+
+// holdReaderLocked blocks the reader until there is reason to look again. The
+// second look at pendingAcks is for expectAck, which adds to it and then looks for
+// a reader that is held, maybe by another namespace.
+func (s *Socket) holdReaderLocked() {
+	wake := make(chan struct{})
+	s.wakeReader = wake
+	s.client.held.Store(s)
+	if s.client.pendingAcks.Load() == 0 {
+		s.mu.Unlock()
+		<-wake
+		s.mu.Lock()
+	}
+	s.client.held.Store(nil)
+}
+
+// wakeReader lets the connection's reader look again, if it is held.
+func (c *client) wakeReader() {
+	s := c.held.Load()
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wakeReaderLocked()
 }
 
 // wakeReaderLocked lets a blocked receive look again.

@@ -22,10 +22,11 @@ type Namespace struct {
 	adapter adapter.Adapter
 	openErr error // why there is no way to other nodes; clients are refused
 
-	opened chan struct{} // closed when adapter and openErr are set
-	hooks  hooks
-	ackID  atomic.Uint64
-	events serverEvents
+	opened  chan struct{} // closed when adapter and openErr are set
+	hooks   hooks
+	ackID   atomic.Uint64
+	events  taskQueue // server-side events
+	changes taskQueue // of rooms
 
 	// Guarded by Server.mu.
 	dynamic bool          // made for a client, and counted as such

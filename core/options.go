@@ -71,6 +71,12 @@ type Options struct {
 	// waits for an acknowledgement on that connection reading goes on up to four
 	// times as much, beyond which the client is disconnected. Default 1 MiB.
 	MaxInboundBytes int
+	// EventRate bounds the events one socket may send, per second on average, with
+	// bursts of EventBurst. A client over it is slowed down, not disconnected: its
+	// connection is not read until its next event is due. Default: no bound; the
+	// default burst is five seconds' worth.
+	EventRate  int
+	EventBurst int
 	// MaxConnections bounds the connections of this server. Default: no bound.
 	MaxConnections int
 	// MaxNamespacesPerClient bounds the namespaces of one connection. Default 8.
@@ -126,6 +132,7 @@ func (o *Options) withDefaults() (Options, error) {
 	setDefault(&out.MaxNamespacesPerClient, 8)
 	setDefault(&out.MaxDynamicNamespaces, 10_000)
 	setDefault(&out.MaxRoomsPerSocket, 1000)
+	setDefault(&out.EventBurst, 5*out.EventRate)
 	setDefault(&out.MaxPendingAcks, 1000)
 	if out.Logger == nil {
 		out.Logger = slog.Default()

@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 
 	"github.com/socketfleet/socketfleet/adapter"
@@ -51,59 +50,13 @@ func (n *Namespace) OnServerEvent(event string, fn func(ctx context.Context, e *
 // their listeners.
 const maxServerEvents = 10_000
 
-// serverEvents queues what other nodes sent with ServerSideEmit: listeners run
-// in order, on a goroutine that exists only while something is queued.
-type serverEvents struct {
-	mu      sync.Mutex // guards the following
-	queue   []serverEvent
-	running bool
-}
-
-type serverEvent struct {
-	p   *adapter.Packet
-	ack func(adapter.Reply)
-}
-
-// push queues an event and never blocks.
-func (q *serverEvents) push(n *Namespace, p *adapter.Packet, ack func(adapter.Reply)) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if len(q.queue) >= maxServerEvents {
-		n.srv.stats.limit("server_events")
-		return
-	}
-	q.queue = append(q.queue, serverEvent{p, ack})
-	if !q.running {
-		q.running = true
-		n.srv.work.Add(1)
-		go q.run(n)
-	}
-}
-
-func (q *serverEvents) run(n *Namespace) {
-	defer n.srv.work.Done()
-	for {
-		q.mu.Lock()
-		batch := q.queue
-		q.queue = nil
-		q.running = len(batch) > 0
-		q.mu.Unlock()
-		if len(batch) == 0 {
-			return
-		}
-		for _, e := range batch {
-			n.serverEvent(e)
-		}
-	}
-}
-
 // serverEvent runs the listeners of one event.
-func (n *Namespace) serverEvent(in serverEvent) {
-	name, _, ok := parser.EventName(in.p.Data)
+func (n *Namespace) serverEvent(p *adapter.Packet, ack func(adapter.Reply)) {
+	name, _, ok := parser.EventName(p.Data)
 	if !ok {
 		return
 	}
-	e := &ServerEvent{Name: name, Args: argsOfPacket(n.srv.codec, in.p, 1), n: n, ack: in.ack}
+	e := &ServerEvent{Name: name, Args: argsOfPacket(n.srv.codec, p, 1), n: n, ack: ack}
 	for h := range n.chain() {
 		for _, r := range h.server[name] {
 			n.srv.failed("OnServerEvent", n, guard(func() error { return r.fn(context.Background(), e) }))

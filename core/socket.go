@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/socketfleet/socketfleet/adapter"
 	"github.com/socketfleet/socketfleet/internal/engineio"
@@ -54,6 +55,9 @@ type Socket struct {
 	inboxBytes  int
 	dispatching bool
 	wakeReader  chan struct{} // closed to let a blocked receive look again
+	expiry      *time.Timer   // nil unless ExpireAt was called
+	expirySet   int           // counts the calls of ExpireAt
+	rate        bucket        // of events received; owned by the reader goroutine
 	lastRooms   []Room        // what Rooms returns once the rooms have been left
 }
 
@@ -165,11 +169,24 @@ func (s *Socket) Join(rooms ...string) error {
 		s.early = append(s.early, rooms...)
 		return nil
 	}
-	if exceeds(len(rooms)+1, limit) || exceeds(len(s.nsp.adapter.RoomsOf(s))+len(rooms), limit) {
-		return ErrTooManyRooms
+	if limit >= 0 {
+		have := s.nsp.adapter.RoomsOf(s)
+		if exceeds(len(have)+len(rooms), limit) && exceeds(len(have)+countNew(have, rooms), limit) {
+			return ErrTooManyRooms
+		}
 	}
 	s.nsp.adapter.Join(s, rooms...)
 	return nil
+}
+
+// countNew returns how many of rooms are not among have.
+func countNew(have, rooms []Room) (n int) {
+	for i, r := range rooms {
+		if !slices.Contains(have, r) && !slices.Contains(rooms[:i], r) {
+			n++
+		}
+	}
+	return n
 }
 
 // Leave removes the socket from rooms.
@@ -218,7 +235,7 @@ func (s *Socket) Disconnect(closeConn bool) {
 		s.client.disconnectAll()
 		return
 	}
-	s.client.disconnect(s)
+	s.client.disconnect(s, nil)
 }
 
 // sendAck answers an event. It does not pass the adapter: only this connection
@@ -295,6 +312,7 @@ func (s *Socket) close(reason DisconnectReason, err error) bool {
 	s.state.Store(stateClosed)
 	s.cause = cause
 	cancel := s.cancel
+	s.stopExpiryLocked()
 	s.wakeReaderLocked()
 	s.mu.Unlock()
 	if cancel != nil {

@@ -29,6 +29,7 @@ type Stats struct {
 	InboundOverflows uint64
 	ConnectTimeouts  uint64 // connections that joined no namespace in time
 	VolatileDropped  uint64
+	Expired          uint64 // sockets disconnected by ExpireAt
 	Disconnects      map[DisconnectReason]uint64
 	LimitsHit        map[string]uint64 // by the limit's name
 
@@ -42,9 +43,9 @@ type EngineStats = engineio.Stats
 
 // counters are what the server counts itself.
 type counters struct {
-	events, handlerErrors, panics, badArguments        atomic.Uint64
-	connectErrors, protocolErrors, unknownAcks         atomic.Uint64
-	inboundOverflows, connectTimeouts, volatileDropped atomic.Uint64
+	events, handlerErrors, panics, badArguments                 atomic.Uint64
+	connectErrors, protocolErrors, unknownAcks                  atomic.Uint64
+	inboundOverflows, connectTimeouts, volatileDropped, expired atomic.Uint64
 
 	mu          sync.Mutex // guards the following; leaf lock
 	disconnects map[DisconnectReason]uint64
@@ -85,6 +86,7 @@ func (srv *Server) Stats() Stats {
 		InboundOverflows: c.inboundOverflows.Load(),
 		ConnectTimeouts:  c.connectTimeouts.Load(),
 		VolatileDropped:  c.volatileDropped.Load(),
+		Expired:          c.expired.Load(),
 	}
 	c.mu.Lock()
 	out.Disconnects = cloneMap(c.disconnects)
