@@ -14,7 +14,7 @@ import (
 
 // Codec turns Go values into JSON text with attachments and back. The zero value
 // uses encoding/json. Other functions must follow encoding/json where values hold
-// bytes: struct tags, and base64 for []byte.
+// bytes: struct tags, and base64 for []byte. What Marshal returns is checked.
 type Codec struct {
 	// Marshal encodes values that cannot hold binary. Nil: encoding/json without
 	// HTML escaping.
@@ -219,6 +219,10 @@ func (e *encoder) marshal(v any) error {
 	text, err := e.codec.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("parser: encode %T: %w", v, err)
+	}
+	s := scanner{data: text, maxDepth: maxWalk}
+	if err := s.scan(); err != nil {
+		return fmt.Errorf("parser: encode %T: the codec's output: %w", v, err)
 	}
 	e.dst = append(e.dst, text...)
 	return nil

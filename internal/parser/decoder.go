@@ -14,17 +14,21 @@ type Limits struct {
 	MaxAttachments int
 	// MaxDepth of nested arrays and objects in a payload. Default 128.
 	MaxDepth int
+	// MaxTokens of a payload: its values, however deep, containers among them, and
+	// the keys of its objects. Default 65,536.
+	MaxTokens int
 	// MaxBytes of a packet with attachments, its text included. Default 1e6.
 	MaxBytes int
 	// MaxNamespace is the length of a namespace in bytes. Default 256.
 	MaxNamespace int
 }
 
-var defaults = Limits{MaxAttachments: MaxAttachments, MaxDepth: 128, MaxBytes: 1e6, MaxNamespace: 256}
+var defaults = Limits{MaxAttachments: MaxAttachments, MaxDepth: 128, MaxTokens: 1 << 16, MaxBytes: 1e6, MaxNamespace: 256}
 
 func (l Limits) withDefaults() Limits {
 	l.MaxAttachments = orDefault(l.MaxAttachments, defaults.MaxAttachments)
 	l.MaxDepth = orDefault(l.MaxDepth, defaults.MaxDepth)
+	l.MaxTokens = orDefault(l.MaxTokens, defaults.MaxTokens)
 	l.MaxBytes = orDefault(l.MaxBytes, defaults.MaxBytes)
 	l.MaxNamespace = orDefault(l.MaxNamespace, defaults.MaxNamespace)
 	return l
@@ -134,6 +138,7 @@ func (d *Decoder) wait(p Packet, marks []mark) error {
 		return ErrTooLarge
 	}
 	w := &pending{packet: p, bytes: len(p.Data), order: make([]int, len(marks)), since: time.Now()}
+	w.packet.Owned = true
 	w.packet.Data, w.packet.Attachments = canonical(p.Data, marks)
 	for i, m := range marks {
 		w.order[m.num] = i
@@ -258,6 +263,9 @@ func (d *Decoder) payload(p *Packet, h header) ([]mark, error) {
 	s := scanner{data: h.rest, maxDepth: d.lim().MaxDepth, collect: h.attachments}
 	if err := s.scan(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrPayload, err)
+	}
+	if tooManyTokens(h.rest, d.lim().MaxTokens) {
+		return nil, ErrTooManyTokens
 	}
 	p.Data = bytes.TrimRight(h.rest, " \t\r\n")
 	if !validPayload(p) {

@@ -16,7 +16,8 @@
 //     waits for nothing (CVE-2026-69185); from 4.2.7 on the reference rejects it.
 //   - Every attachment must be used by exactly one placeholder. A mismatch is
 //     found in the text, before any attachment is held.
-//   - Ack ids above 2^53-1, JSON nested deeper than [Limits.MaxDepth],
+//   - Ack ids above 2^53-1, JSON nested deeper than [Limits.MaxDepth]
+//     or of more than [Limits.MaxTokens] values and keys,
 //     namespaces longer than [Limits.MaxNamespace], and invalid UTF-8 are errors.
 //   - An attachment count is written in decimal digits and nothing else, and an ack
 //     id with white space between its digits, NaN in the reference, is an error.

@@ -43,6 +43,9 @@ type Packet struct {
 	Namespace string // "/" when the wire has none
 	ID        uint64
 	HasID     bool
+	// Owned says that Data and Attachments are the receiver's to keep. Otherwise
+	// they are valid until the bytes they were decoded from change.
+	Owned bool
 	// Data is the JSON payload without surrounding white space: an object or a
 	// string for the connect packets, an array for Event and Ack. It is nil when
 	// absent, and valid JSON otherwise.
@@ -80,6 +83,7 @@ var (
 	ErrAttachments        = errors.New("parser: illegal attachments")
 	ErrTooManyAttachments = errors.New("parser: too many attachments")
 	ErrTooLarge           = errors.New("parser: binary packet too large")
+	ErrTooManyTokens      = errors.New("parser: too many values in a payload")
 	ErrUnexpectedText     = errors.New("parser: got text while waiting for attachments")
 	ErrUnexpectedBinary   = errors.New("parser: got binary data nobody announced")
 )
