@@ -68,8 +68,17 @@ func (a *pendingAck) answer(r adapter.Reply) {
 	}
 }
 
-// expectAck notes that the client owes an answer to a.
+// expectAck notes that the client owes an answer to a, and has the connection read
+// on for it.
 func (s *Socket) expectAck(a *pendingAck) error {
+	err := s.addAck(a)
+	if err == nil {
+		s.client.wakeReader()
+	}
+	return err
+}
+
+func (s *Socket) addAck(a *pendingAck) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed() {
@@ -83,7 +92,6 @@ func (s *Socket) expectAck(a *pendingAck) error {
 	}
 	s.acks[a.id] = a
 	s.client.pendingAcks.Add(1)
-	s.wakeReaderLocked()
 	return nil
 }
 
