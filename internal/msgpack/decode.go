@@ -18,9 +18,34 @@ import (
 //
 // Numbers, strings and dates are written as JSON.stringify writes what the
 // reference's decoders make of them: timestamps as ISO strings, undefined, NaN
-// and infinities as null.
+// and infinities as null. An undefined member of a map is left out.
 func ToJSON(dst, b []byte, atts []adapter.Attachment) (json []byte, out []adapter.Attachment, rest []byte, err error) {
-	d := decoder{out: dst, atts: atts}
+	return Limits{}.ToJSON(dst, b, atts)
+}
+
+// Limits bound what ToJSON accepts. Zero fields mean the defaults.
+type Limits struct {
+	MaxDepth       int // nested arrays and maps; default MaxDepth
+	MaxTokens      int // values and keys; default: no bound but the input's length
+	MaxAttachments int // in all of atts; default: no bound
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.MaxDepth <= 0 {
+		l.MaxDepth = MaxDepth
+	}
+	if l.MaxTokens <= 0 {
+		l.MaxTokens = math.MaxInt
+	}
+	if l.MaxAttachments <= 0 {
+		l.MaxAttachments = math.MaxInt
+	}
+	return l
+}
+
+// ToJSON is the function ToJSON within limits.
+func (l Limits) ToJSON(dst, b []byte, atts []adapter.Attachment) (json []byte, out []adapter.Attachment, rest []byte, err error) {
+	d := decoder{out: dst, atts: atts, limits: l.withDefaults()}
 	rest, err = d.value(b, 0)
 	return d.out, d.atts, rest, err
 }
@@ -28,7 +53,13 @@ func ToJSON(dst, b []byte, atts []adapter.Attachment) (json []byte, out []adapte
 // ToPlainJSON is ToJSON for places that take no attachments: binary becomes
 // {"type":"Buffer","data":[...]}, as JSON.stringify writes a Node.js Buffer.
 func ToPlainJSON(dst, b []byte) (json, rest []byte, err error) {
-	d := decoder{out: dst, plain: true}
+	return Limits{}.ToPlainJSON(dst, b)
+}
+
+// ToPlainJSON is the function ToPlainJSON within limits. The bytes of binary
+// count as tokens, because each becomes a number.
+func (l Limits) ToPlainJSON(dst, b []byte) (json, rest []byte, err error) {
+	d := decoder{out: dst, plain: true, limits: l.withDefaults()}
 	rest, err = d.value(b, 0)
 	return d.out, rest, err
 }
@@ -37,11 +68,26 @@ type decoder struct {
 	out   []byte
 	atts  []adapter.Attachment
 	plain bool
+
+	limits Limits
+	tokens int
+}
+
+// count adds n values or keys.
+func (d *decoder) count(n int) error {
+	if n > d.limits.MaxTokens-d.tokens {
+		return ErrTokens
+	}
+	d.tokens += n
+	return nil
 }
 
 func (d *decoder) value(b []byte, depth int) ([]byte, error) {
 	h, err := readHead(b)
 	if err != nil {
+		return b, err
+	}
+	if err := d.count(1); err != nil {
 		return b, err
 	}
 	switch h.kind {
@@ -54,17 +100,15 @@ func (d *decoder) value(b []byte, depth int) ([]byte, error) {
 	case kindString:
 		d.out = AppendQuoted(d.out, b[h.head:h.size])
 	case kindBinary:
-		d.binary(b[h.head:h.size])
+		err = d.binary(b[h.head:h.size])
 	case kindExt:
-		if err := d.ext(int8(b[h.head-1]), b[h.head:h.size], depth); err != nil {
-			return b, err
-		}
+		err = d.ext(b[0] >= 0xd4, int8(b[h.head-1]), b[h.head:h.size], depth)
 	case kindArray:
 		return d.array(b[h.size:], h.items, depth)
 	case kindMap:
 		return d.object(b[h.size:], h.items/2, depth)
 	}
-	return b[h.size:], nil
+	return b[h.size:], err
 }
 
 func (d *decoder) number(b []byte, h head) ([]byte, error) {
@@ -92,7 +136,7 @@ func (d *decoder) number(b []byte, h head) ([]byte, error) {
 }
 
 func (d *decoder) array(b []byte, n, depth int) ([]byte, error) {
-	if depth >= MaxDepth {
+	if depth >= d.limits.MaxDepth {
 		return b, ErrDepth
 	}
 	d.out = append(d.out, '[')
@@ -110,17 +154,23 @@ func (d *decoder) array(b []byte, n, depth int) ([]byte, error) {
 }
 
 func (d *decoder) object(b []byte, n, depth int) ([]byte, error) {
-	if depth >= MaxDepth {
+	if depth >= d.limits.MaxDepth {
 		return b, ErrDepth
 	}
 	d.out = append(d.out, '{')
-	for i := range n {
-		if i > 0 {
+	first := len(d.out)
+	for range n {
+		before := len(d.out)
+		if before > first {
 			d.out = append(d.out, ',')
 		}
 		var err error
 		if b, err = d.key(b); err != nil {
 			return b, err
+		}
+		if n := undefined(b); n > 0 {
+			d.out, b = d.out[:before], b[n:]
+			continue
 		}
 		d.out = append(d.out, ':')
 		if b, err = d.value(b, depth+1); err != nil {
@@ -131,10 +181,22 @@ func (d *decoder) object(b []byte, n, depth int) ([]byte, error) {
 	return b, nil
 }
 
+// undefined returns the length of the JavaScript value undefined in notepack.io 2
+// when b starts with it, else 0.
+func undefined(b []byte) int {
+	if len(b) >= 3 && b[0] == 0xd4 && b[1] == 0 {
+		return 3
+	}
+	return 0
+}
+
 // key writes a map's key; numbers become strings, as in a JavaScript object.
 func (d *decoder) key(b []byte) ([]byte, error) {
 	h, err := readHead(b)
 	if err != nil {
+		return b, err
+	}
+	if err := d.count(1); err != nil {
 		return b, err
 	}
 	switch h.kind {
@@ -150,13 +212,19 @@ func (d *decoder) key(b []byte) ([]byte, error) {
 	return b, ErrMalformed
 }
 
-func (d *decoder) binary(data []byte) {
+func (d *decoder) binary(data []byte) error {
 	if !d.plain {
+		if len(d.atts) >= d.limits.MaxAttachments {
+			return ErrAttachments
+		}
 		d.atts = append(d.atts, adapter.Attachment{At: len(d.out), Data: data})
 		d.out = append(d.out, `{"_placeholder":true,"num":`...)
 		d.out = strconv.AppendInt(d.out, int64(len(d.atts)-1), 10)
 		d.out = append(d.out, '}')
-		return
+		return nil
+	}
+	if err := d.count(len(data)); err != nil {
+		return err
 	}
 	d.out = append(d.out, `{"type":"Buffer","data":[`...)
 	for i, c := range data {
@@ -166,29 +234,33 @@ func (d *decoder) binary(data []byte) {
 		d.out = strconv.AppendUint(d.out, uint64(c), 10)
 	}
 	d.out = append(d.out, "]}"...)
+	return nil
 }
 
 // ext covers what notepack.io's decode.js gives a meaning: type -1 is a
-// timestamp, type 0 is undefined (1 byte), a date (8 bytes) or an ArrayBuffer;
-// any other type is a pair of the type and its bytes.
-func (d *decoder) ext(typ int8, data []byte, depth int) error {
+// timestamp, type 0 is undefined (1 byte) or a date (8 bytes) where the header is
+// one of fixed size, else an ArrayBuffer; any other type is a pair of the type
+// and its bytes.
+func (d *decoder) ext(fixed bool, typ int8, data []byte, depth int) error {
 	switch {
 	case typ == -1:
 		ms, ok := timestamp(data)
 		d.date(ms, ok)
-	case typ == 0 && len(data) == 1:
+	case typ == 0 && fixed && len(data) == 1:
 		d.out = append(d.out, "null"...)
-	case typ == 0 && len(data) == 8:
+	case typ == 0 && fixed && len(data) == 8:
 		d.date(float64(int64(binary.BigEndian.Uint64(data))), true)
 	case typ == 0:
-		d.binary(data)
-	case depth >= MaxDepth:
+		return d.binary(data)
+	case depth >= d.limits.MaxDepth:
 		return ErrDepth
 	default:
 		d.out = append(d.out, '[')
 		d.out = strconv.AppendInt(d.out, int64(typ), 10)
 		d.out = append(d.out, ',')
-		d.binary(data)
+		if err := d.binary(data); err != nil {
+			return err
+		}
 		d.out = append(d.out, ']')
 	}
 	return nil

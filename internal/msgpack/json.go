@@ -18,6 +18,9 @@ var (
 	ErrShort     = errors.New("msgpack: input ends early")
 	ErrTrailing  = errors.New("msgpack: bytes after the value")
 	ErrMalformed = errors.New("msgpack: malformed input")
+
+	ErrTokens      = errors.New("msgpack: too many values")
+	ErrAttachments = errors.New("msgpack: too many binary values")
 )
 
 func errAt(i int) error { return fmt.Errorf("%w at byte %d", ErrMalformed, i) }

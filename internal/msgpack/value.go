@@ -247,3 +247,40 @@ func FirstElement(json []byte) (from, to int, ok bool) {
 	end, err := scanValue(json, c.i, 0)
 	return c.i, end, err == nil
 }
+
+// Undefined reports whether v is absent, or JavaScript's undefined in the
+// dialect of notepack.io 2, which keeps the key of such a member.
+func (v Value) Undefined() bool { return v.Absent() || !v.json && undefined(v.b) > 0 }
+
+// Uint returns an integer from 0 to 2^53-1; false when v is anything else.
+func (v Value) Uint() (uint64, bool) {
+	if v.kind() != kindNumber {
+		return 0, false
+	}
+	text := v.b
+	if !v.json {
+		var buf [32]byte
+		d := decoder{out: buf[:0]}
+		if _, err := d.number(v.b, head{}); err != nil {
+			return 0, false
+		}
+		text = d.out
+	}
+	n, err := strconv.ParseUint(string(text), 10, 64)
+	return n, err == nil && n <= maxSafe
+}
+
+// AppendValue appends v as Limits.ToJSON does, or as Limits.ToPlainJSON when plain is
+// set. A v that was JSON is appended as it is.
+func (l Limits) AppendValue(dst []byte, v Value, plain bool) ([]byte, []adapter.Attachment, error) {
+	if v.Absent() || v.json {
+		return v.AppendJSON(dst, nil)
+	}
+	dst = slices.Grow(dst, len(v.b)+len(v.b)/4)
+	if plain {
+		dst, _, err := l.ToPlainJSON(dst, v.b)
+		return dst, nil, err
+	}
+	dst, atts, _, err := l.ToJSON(dst, v.b, nil)
+	return dst, atts, err
+}
