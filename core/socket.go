@@ -158,7 +158,7 @@ func (s *Socket) Join(rooms ...string) error {
 	}
 	s.members.Lock()
 	defer s.members.Unlock()
-	if s.left {
+	if s.left || s.closed() {
 		return ErrDisconnected
 	}
 	limit := s.nsp.srv.opts.MaxRoomsPerSocket
