@@ -128,7 +128,7 @@ func (v Value) packFields(yield func([]byte, Value) bool) {
 		if err != nil {
 			return
 		}
-		if key, ok := (Value{b: b[:len(b)-len(val)]}).bytes(); ok {
+		if key, ok := (Value{b: b[:len(b)-len(val)]}).TextBytes(); ok {
 			if !yield(key, Value{b: val[:len(val)-len(next)]}) {
 				return
 			}
@@ -165,7 +165,8 @@ func (v Value) Elements() iter.Seq[Value] {
 	}
 }
 
-func (v Value) bytes() ([]byte, bool) {
+// TextBytes is Text without the allocation: the bytes may alias the message.
+func (v Value) TextBytes() ([]byte, bool) {
 	if !v.IsText() {
 		return nil, false
 	}
@@ -182,7 +183,7 @@ func (v Value) bytes() ([]byte, bool) {
 
 // Text returns a string, or "" and false when v is something else.
 func (v Value) Text() (string, bool) {
-	b, ok := v.bytes()
+	b, ok := v.TextBytes()
 	return string(b), ok
 }
 
