@@ -172,6 +172,7 @@ func (c *client) handle(p *parser.Packet) {
 		c.violation(fmt.Errorf("%v packet for a namespace not joined", p.Type))
 		return
 	}
+	s.confirm()
 	switch p.Type {
 	case parser.Event:
 		if !s.receive(p) {
@@ -217,7 +218,7 @@ func (c *client) join(p *parser.Packet) {
 	c.mu.Unlock()
 
 	if n, ok := c.srv.acquire(name); ok {
-		c.enter(n, h)
+		c.admit(n, h)
 		return
 	}
 	// The lookup runs user code, which must not hold up the reader.
@@ -230,15 +231,17 @@ func (c *client) join(p *parser.Packet) {
 			c.refuse(name, err)
 			return
 		}
-		c.enter(n, h)
+		c.enter(n, h, c.claim(n, h.auth))
 	}()
 }
 
 // enter takes a client through the middlewares of a namespace it holds a
 // reference to.
-func (c *client) enter(n *Namespace, h Handshake) {
+func (c *client) enter(n *Namespace, h Handshake, l *lease) {
 	s := newSocket(n, c, h)
+	s.take(l)
 	if !c.bind(s) {
+		l.release()
 		n.release()
 		return
 	}

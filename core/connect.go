@@ -11,7 +11,7 @@ import (
 // runConnect takes a socket through the middlewares, accepts it and runs the
 // OnConnect handlers, on the socket's dispatcher: its first events wait behind.
 func (s *Socket) runConnect() {
-	if err := s.runMiddleware(); err != nil {
+	if err := s.admitted(); err != nil {
 		s.client.drop(s)
 		if s.close(ReasonServerNamespace, nil) {
 			s.client.refuse(s.nsp.name, err)
@@ -66,7 +66,12 @@ func encodePacket(t parser.Type, nsp string, id uint64, hasID bool, data []byte,
 	return engineio.NewMessage(buf, bins)
 }
 
-// connectReply is the answer to an accepted CONNECT.
-func connectReply(nsp, id string) *engineio.Message {
-	return encodePacket(parser.Connect, nsp, 0, false, []byte(`{"sid":"`+id+`"}`), nil)
+// reply answers an accepted CONNECT. A failure closes the connection, which ends
+// this socket too.
+func (s *Socket) reply() {
+	body := `{"sid":"` + s.id + `"}`
+	if s.lease != nil {
+		body = `{"sid":"` + s.id + `","pid":"` + s.lease.pid + `"}`
+	}
+	_ = s.write(encodePacket(parser.Connect, s.nsp.name, 0, false, []byte(body), nil))
 }

@@ -43,7 +43,7 @@
 // All exported methods are safe for concurrent use. No lock is held while user
 // code runs or I/O happens. Locks are taken in this order:
 //
-//	Server.mu -> Socket.members -> client.mu, room shard (adapter) -> Socket.mu -> outbound queue
+//	Server.mu -> Socket.members -> client.mu, session log (adapter) -> room shard (adapter) -> Socket.mu -> outbound queue
 //
 // Options are read by New and must not be changed afterwards.
 package core

@@ -16,22 +16,43 @@ import (
 // capitals with underscores, such as SOCKETIO_PING_INTERVAL for the prefix
 // "SOCKETIO_"; AdapterURL is prefix + "ADAPTER". Durations are written as 25s,
 // lists with commas, networks as 10.0.0.0/8 or an address, booleans as true or
-// false. An unset or empty variable leaves the default; an error names the
-// variable and never its value's secret parts.
+// false. Recovery is switched on by RECOVERY=true or by any of its fields, such as
+// SOCKETIO_RECOVERY_MAX_DISCONNECTION. An unset or empty variable leaves the
+// default; an error names the variable and never its value's secret parts.
 func OptionsFromEnv(prefix string) (*Options, error) {
 	opts := new(Options)
-	v := reflect.ValueOf(opts).Elem()
-	for i := range v.NumField() {
-		name := prefix + envName(v.Type().Field(i).Name)
-		text := os.Getenv(name)
-		if text == "" {
-			continue
-		}
-		if err := setField(v.Field(i), text); err != nil {
+	if _, err := setFields(reflect.ValueOf(opts).Elem(), prefix); err != nil {
+		return nil, err
+	}
+	on := false
+	name := prefix + "RECOVERY"
+	if text := os.Getenv(name); text != "" {
+		if err := setField(reflect.ValueOf(&on).Elem(), text); err != nil {
 			return nil, fmt.Errorf("socketio: environment variable %s: %w", name, err)
 		}
 	}
-	return opts, nil
+	r := new(RecoveryOptions)
+	n, err := setFields(reflect.ValueOf(r).Elem(), name+"_")
+	if on || n > 0 {
+		opts.Recovery = r
+	}
+	return opts, err
+}
+
+// setFields reads the fields of a struct and returns how many variables are set.
+func setFields(v reflect.Value, prefix string) (n int, err error) {
+	for i := range v.NumField() {
+		name := prefix + envName(v.Type().Field(i).Name)
+		text := os.Getenv(name)
+		if text == "" || v.Field(i).Type() == reflect.TypeFor[*RecoveryOptions]() {
+			continue
+		}
+		if err := setField(v.Field(i), text); err != nil {
+			return 0, fmt.Errorf("socketio: environment variable %s: %w", name, err)
+		}
+		n++
+	}
+	return n, nil
 }
 
 // envName turns a field name into the tail of its variable's name.

@@ -122,7 +122,9 @@ func (n *Namespace) add(s *Socket) {
 func (n *Namespace) remove(s *Socket) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.sockets, s.id)
+	if n.sockets[s.id] == s { // a recovered socket has its predecessor's id
+		delete(n.sockets, s.id)
+	}
 }
 
 // listen implements Listener.

@@ -107,6 +107,10 @@ type Options struct {
 	// session id as its value.
 	Cookie *http.Cookie
 
+	// Recovery, when not nil, lets clients that lost their connection for a moment
+	// resume where they stopped. Default: off.
+	Recovery *RecoveryOptions
+
 	// ClusterSecret authenticates nodes to each other. Reserved for forwarding.
 	ClusterSecret string
 	// AdvertiseURL is where other nodes reach this one. Reserved for forwarding.
@@ -136,6 +140,9 @@ func (o *Options) withDefaults() (Options, error) {
 	setDefault(&out.MaxPendingAcks, 1000)
 	if out.Logger == nil {
 		out.Logger = slog.Default()
+	}
+	if out.Recovery != nil {
+		out.Recovery = out.Recovery.withDefaults()
 	}
 	if out.Adapter != nil && out.AdapterURL != "" {
 		return out, errors.New("socketio: options: Adapter and AdapterURL exclude each other")

@@ -177,10 +177,16 @@ func (n *Namespace) release() {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	n.refs--
+	n.collectLocked()
+}
+
+// collectLocked removes the namespace, under Server.mu, if it is to be removed.
+func (n *Namespace) collectLocked() {
+	srv := n.srv
 	if n.refs > 0 || !n.dynamic || n.closing != nil || srv.closed {
 		return
 	}
-	if !srv.opts.CleanupEmptyNamespaces && n.openErr == nil {
+	if n.openErr == nil && (!srv.opts.CleanupEmptyNamespaces || n.savedSessions() > 0) {
 		return
 	}
 	n.closing = make(chan struct{})

@@ -30,8 +30,9 @@ type Server struct {
 	codec    parser.Codec
 	limits   parser.Limits
 
-	stats counters
-	work  tracker // goroutines that run user code
+	stats    counters
+	work     tracker // goroutines that run user code
+	restores restoreGate
 
 	mu         sync.Mutex // guards the following
 	namespaces map[string]*Namespace

@@ -38,6 +38,8 @@ type Socket struct {
 	hooks atomic.Pointer[hooks]
 	data  atomic.Pointer[socketData]
 
+	lease *lease // immutable once the client knows the socket; nil without Options.Recovery
+
 	// members serializes joining and leaving rooms, so that a closed socket cannot
 	// be left behind in one. It is taken before the adapter's locks.
 	members sync.Mutex
@@ -71,7 +73,8 @@ func newSocket(n *Namespace, c *client, h Handshake) *Socket {
 }
 
 // ID returns the socket's id, which is public and also names the room that holds
-// this socket alone. A reconnecting client has a new one.
+// this socket alone. A reconnecting client has a new one, unless its session was
+// recovered.
 func (s *Socket) ID() string { return s.id }
 
 // Namespace returns the namespace the socket belongs to.
@@ -265,9 +268,14 @@ func (s *Socket) accept() bool {
 	s.mu.Unlock()
 	s.nsp.add(s)
 	s.client.joined()
-	_ = s.write(connectReply(s.nsp.name, s.id)) // a failure closes the connection, which ends this socket too
-	s.nsp.adapter.Join(s, append([]Room{s.id}, s.early...)...)
+	rooms := append([]Room{s.id}, s.early...)
 	s.early = nil
+	if s.Recovered() {
+		return s.resume(rooms)
+	}
+	s.reply()
+	s.nsp.adapter.Join(s, rooms...)
+	s.lease.joined()
 	return true
 }
 
@@ -340,6 +348,7 @@ func (s *Socket) leaveAll() {
 		s.lastRooms = rooms
 		s.mu.Unlock()
 	}
+	s.save()
 	s.nsp.adapter.LeaveAll(s)
 }
 
@@ -386,6 +395,7 @@ func (s *Socket) listen(event string, fn EventHandler) (cancel func()) {
 type socketData struct {
 	value any
 	json  json.RawMessage
+	saved bool // of a recovered session: value is not set
 }
 
 // SetData sets the socket's data attribute, which Data returns and FetchSockets
@@ -396,16 +406,20 @@ func (s *Socket) SetData(v any) error {
 	if err != nil {
 		return fmt.Errorf("socketio: set data: %w", err)
 	}
-	s.data.Store(&socketData{v, text})
+	s.data.Store(&socketData{value: v, json: text})
 	return nil
 }
 
-// Data returns the socket's data attribute, if it is set and is a T.
+// Data returns the socket's data attribute, if it is set and is a T. That of a
+// recovered socket is decoded from JSON, into any T that fits.
 func Data[T any](s *Socket) (T, bool) {
 	var zero T
 	d := s.data.Load()
 	if d == nil {
 		return zero, false
+	}
+	if d.saved {
+		return savedData[T](d)
 	}
 	v, ok := d.value.(T)
 	return v, ok

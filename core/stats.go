@@ -28,6 +28,8 @@ type Stats struct {
 	// their events were handled while this server waited for an acknowledgement.
 	InboundOverflows uint64
 	ConnectTimeouts  uint64 // connections that joined no namespace in time
+	Recoveries       uint64 // sessions that clients resumed
+	RecoveryFailures uint64 // clients that wanted to, and got a new session
 	VolatileDropped  uint64
 	Expired          uint64 // sockets disconnected by ExpireAt
 	Disconnects      map[DisconnectReason]uint64
@@ -86,6 +88,8 @@ func (srv *Server) Stats() Stats {
 		InboundOverflows: c.inboundOverflows.Load(),
 		ConnectTimeouts:  c.connectTimeouts.Load(),
 		VolatileDropped:  c.volatileDropped.Load(),
+		Recoveries:       srv.restores.done.Load(),
+		RecoveryFailures: srv.restores.failed.Load(),
 		Expired:          c.expired.Load(),
 	}
 	c.mu.Lock()
