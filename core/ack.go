@@ -131,9 +131,9 @@ func (s *Socket) failAcks() {
 }
 
 // ownData returns a copy of the packet's data where it belongs to the reader's
-// buffer: packets that waited for attachments own theirs.
+// buffer.
 func ownData(p *parser.Packet) []byte {
-	if len(p.Attachments) > 0 {
+	if p.Owned {
 		return p.Data
 	}
 	return append([]byte(nil), p.Data...)

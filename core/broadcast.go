@@ -346,7 +346,7 @@ func (r RemoteSocket) Data(v any) error {
 	if len(r.info.Data) == 0 {
 		return nil
 	}
-	return json.Unmarshal(r.info.Data, v)
+	return r.nsp.srv.unmarshal(r.info.Data, v)
 }
 
 // Handshake returns the socket's handshake as JSON, as FetchSockets found it:

@@ -31,8 +31,9 @@ type client struct {
 	held        atomic.Pointer[Socket] // whose full inbox the reader waits for
 
 	// Owned by the reader goroutine.
-	dec        parser.Decoder
-	reassembly *time.Timer // runs while attachments are awaited
+	text       parser.Decoder
+	dec        packetDecoder // text, or one of Options.Parser
+	reassembly *time.Timer   // runs while attachments are awaited
 
 	mu      sync.Mutex // guards the following
 	entries []entry    // a handful at most: MaxNamespacesPerClient
@@ -52,7 +53,12 @@ var _ engineio.Receiver = (*client)(nil)
 // open is the engine's Handler.
 func (srv *Server) open(sess *engineio.Session) engineio.Receiver {
 	c := &client{srv: srv, sess: sess}
-	c.dec.Init(&srv.limits)
+	if p := srv.opts.Parser; p != nil {
+		c.dec = p.NewDecoder(&srv.limits)
+	} else {
+		c.text.Init(&srv.limits)
+		c.dec = &c.text
+	}
 	if d := srv.opts.ConnectTimeout; d > 0 {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -65,32 +71,29 @@ func (srv *Server) open(sess *engineio.Session) engineio.Receiver {
 }
 
 // Text implements engineio.Receiver.
-func (c *client) Text(data []byte) {
-	p, done, err := c.dec.Text(data)
+func (c *client) Text(data []byte) { c.take(c.dec.Text(data)) }
+
+// Binary implements engineio.Receiver.
+func (c *client) Binary(data []byte) { c.take(c.dec.Binary(data)) }
+
+// take acts on what the decoder makes of a message.
+func (c *client) take(p parser.Packet, done bool, err error) {
 	switch {
 	case err != nil:
 		c.violation(err)
 	case done:
+		if c.reassembly != nil {
+			c.reassembly.Stop()
+			c.reassembly = nil
+		}
 		c.handle(&p)
+	case c.reassembly != nil: // more attachments are to come
 	case !c.connected():
 		c.violation(errors.New("binary packet before a namespace was joined"))
 	default:
 		c.reassembly = time.AfterFunc(reassemblyTimeout, func() {
 			c.violation(errors.New("attachments did not arrive in time"))
 		})
-	}
-}
-
-// Binary implements engineio.Receiver.
-func (c *client) Binary(data []byte) {
-	p, done, err := c.dec.Binary(data)
-	if err != nil {
-		c.violation(err)
-		return
-	}
-	if done {
-		c.reassembly.Stop()
-		c.handle(&p)
 	}
 }
 
@@ -129,6 +132,18 @@ func (c *client) violation(err error) {
 	c.srv.stats.protocolErrors.Add(1)
 	c.srv.log.Debug("socketio: bad packet", "event", "packet.refused", "remote", c.sess.Request().RemoteAddr(), "err", err)
 	c.forceClose(err, true)
+}
+
+// send writes a packet that is no event. The client may have gone: a failure
+// closes the connection, which ends its sockets too.
+func (c *client) send(t parser.Type, nsp string, data []byte) {
+	m, err := c.srv.encode(t, nsp, 0, false, data, nil)
+	if err != nil {
+		c.srv.log.Error("socketio: cannot encode a packet", "event", "packet.unencodable", "type", t.String(), "nsp", nsp, "err", err)
+		c.forceClose(err, true)
+		return
+	}
+	_ = c.write(m)
 }
 
 func (c *client) write(m *engineio.Message) error { return publicError(c.sess.Send(m)) }
@@ -286,8 +301,7 @@ func (c *client) drop(s *Socket) {
 // refuse answers a CONNECT with an error; the connection stays.
 func (c *client) refuse(name string, err error) {
 	c.srv.stats.connectErrors.Add(1)
-	data := connectErrorPayload(marshalJSON, err)
-	_ = c.write(encodePacket(parser.ConnectError, name, 0, false, data, nil)) // the client may have gone
+	c.send(parser.ConnectError, name, connectErrorPayload(c.srv.marshal, err))
 }
 
 // joined is called when a socket has been accepted.
@@ -320,7 +334,7 @@ func (c *client) disconnect(s *Socket, err error) {
 	c.entries = slices.DeleteFunc(c.entries, func(e entry) bool { return e.s == s })
 	c.mu.Unlock()
 	if s.close(ReasonServerNamespace, err) {
-		_ = s.write(encodePacket(parser.Disconnect, s.nsp.name, 0, false, nil, nil)) // the connection may have gone
+		c.send(parser.Disconnect, s.nsp.name, nil)
 	}
 }
 

@@ -51,14 +51,18 @@ type delivery struct {
 	flags adapter.Flags
 	ack   *pendingAck // nil when no answer is wanted
 	msg   *engineio.Message
+	err   error // why there is no msg
 	count int
 }
 
 var _ adapter.Delivery = (*delivery)(nil)
 
 func (d *delivery) To(m adapter.Member) error {
-	if d.msg == nil {
+	if d.msg == nil && d.err == nil {
 		d.encode()
+	}
+	if d.err != nil {
+		return d.err
 	}
 	d.count++
 	return m.(*Socket).deliver(d.msg, d.flags, d.ack)
@@ -71,5 +75,5 @@ func (d *delivery) encode() {
 	if d.ack != nil {
 		id = d.ack.id
 	}
-	d.msg = encodePacket(parser.Event, d.n.name, id, d.ack != nil, d.p.Data, d.p.Attachments)
+	d.msg, d.err = d.n.srv.encode(parser.Event, d.n.name, id, d.ack != nil, d.p.Data, d.p.Attachments)
 }

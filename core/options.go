@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/socketfleet/socketfleet/adapter"
 	"github.com/socketfleet/socketfleet/internal/engineio"
+	"github.com/socketfleet/socketfleet/parser"
 )
 
 // Options configure a Server. The zero value of every field means its default,
@@ -63,6 +65,9 @@ type Options struct {
 	MaxAttachments int
 	// MaxDepth bounds the nesting of arrays and objects in a packet. Default 128.
 	MaxDepth int
+	// MaxTokens bounds the values and object keys of one packet, however deep.
+	// Default 65,536.
+	MaxTokens int
 	// MaxQueueBytes bounds what is queued for one client, in bytes; a client over
 	// it is disconnected as a slow consumer. Default 1 MiB.
 	MaxQueueBytes int
@@ -111,6 +116,13 @@ type Options struct {
 	// resume where they stopped. Default: off.
 	Recovery *RecoveryOptions
 
+	// Parser, when not nil, is the form of packets between this server and its
+	// clients, which must use it too; see package parser and the one below it.
+	// Default: the text of the Socket.IO protocol.
+	Parser parser.Parser
+	// JSON replaces encoding/json. Its zero fields mean the default.
+	JSON JSONCodec
+
 	// ClusterSecret authenticates nodes to each other. Reserved for forwarding.
 	ClusterSecret string
 	// AdvertiseURL is where other nodes reach this one. Reserved for forwarding.
@@ -132,6 +144,10 @@ func (o *Options) withDefaults() (Options, error) {
 	setDefault(&out.MaxPayload, 1e6)
 	setDefault(&out.MaxAttachments, 10)
 	setDefault(&out.MaxDepth, 128)
+	setDefault(&out.MaxTokens, 1<<16)
+	if out.MaxTokens < 0 {
+		out.MaxTokens = math.MaxInt
+	}
 	setDefault(&out.MaxInboundBytes, 1<<20)
 	setDefault(&out.MaxNamespacesPerClient, 8)
 	setDefault(&out.MaxDynamicNamespaces, 10_000)

@@ -57,7 +57,8 @@ func New(ctx context.Context, opts *Options) (*Server, error) {
 		opts:       o,
 		log:        o.Logger,
 		namespaces: make(map[string]*Namespace),
-		limits:     parser.Limits{MaxAttachments: o.MaxAttachments, MaxDepth: o.MaxDepth, MaxBytes: int(o.MaxPayload)},
+		codec:      parser.Codec(o.JSON),
+		limits:     parser.Limits{MaxAttachments: o.MaxAttachments, MaxDepth: o.MaxDepth, MaxTokens: o.MaxTokens, MaxBytes: int(o.MaxPayload)},
 	}
 	srv.engine, err = engineio.NewServer(o.engine(), srv.open)
 	if err != nil {

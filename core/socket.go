@@ -248,7 +248,11 @@ func (s *Socket) sendAck(id uint64, args []any) error {
 	if err != nil {
 		return fmt.Errorf("socketio: encode acknowledgement: %w", err)
 	}
-	return s.write(encodePacket(parser.Ack, s.nsp.name, id, true, data, ownAttachments(atts)))
+	m, err := s.nsp.srv.encode(parser.Ack, s.nsp.name, id, true, data, ownAttachments(atts))
+	if err != nil {
+		return err
+	}
+	return s.write(m)
 }
 
 // write queues an encoded packet for the client.
@@ -402,7 +406,7 @@ type socketData struct {
 // shows on every node. It fails for a value encoding/json cannot encode. The
 // value must not be changed afterwards.
 func (s *Socket) SetData(v any) error {
-	text, err := marshalJSON(v)
+	text, err := s.nsp.srv.marshal(v)
 	if err != nil {
 		return fmt.Errorf("socketio: set data: %w", err)
 	}
