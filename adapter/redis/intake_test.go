@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/socketfleet/socketfleet/cluster"
 )
@@ -56,5 +57,35 @@ func TestAFullIntakeLosesItsOldest(t *testing.T) {
 				t.Errorf("handled %q, lost %d", handled, lost)
 			}
 		})
+	}
+}
+
+func TestAStarvedProcessIsNotDeaf(t *testing.T) {
+	t.Parallel()
+	s := &subscriber{idle: 2 * time.Second}
+	s.init()
+	w := watch{s: s, pulse: make(chan struct{}, 1)}
+	now := time.Now()
+	s.epoch = now.Add(-time.Minute) // nothing heard for a minute
+	deaf := func(step time.Duration, steps int) bool {
+		for range steps {
+			now = now.Add(step)
+			if w.check(now) != nil {
+				return true
+			}
+		}
+		return false
+	}
+	if deaf(time.Hour, 3) {
+		t.Error("deaf although the checks came late")
+	}
+	if deaf(250*time.Millisecond, 15) {
+		t.Error("deaf before the probes were due")
+	}
+	if len(w.pulse) != 1 {
+		t.Error("no probe was asked for")
+	}
+	if !deaf(250*time.Millisecond, 2) {
+		t.Error("not deaf after 4 s of silence")
 	}
 }

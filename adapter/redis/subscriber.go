@@ -232,6 +232,9 @@ type watch struct {
 	s     *subscriber
 	pulse chan struct{} // asks for a probe
 	sent  int           // probes since something was heard
+
+	checked time.Time // the last check
+	awake   time.Time // since when checks have come in time
 }
 
 // check returns why the connection is to be given up. After idle of silence it
@@ -247,7 +250,7 @@ func (w *watch) check(now time.Time) error {
 	if w.s.idle < 0 {
 		return nil
 	}
-	silent := w.s.silence()
+	silent := min(w.s.silence(), w.running(now))
 	switch due := w.s.idle + time.Duration(w.sent)*w.s.idle/2; {
 	case silent < w.s.idle:
 		w.sent = 0
@@ -266,6 +269,16 @@ func (w *watch) check(now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// running returns for how long checks have come in time. Silence before that
+// proves nothing: the process itself was stopped or starved.
+func (w *watch) running(now time.Time) time.Duration {
+	if now.Sub(w.checked) > w.s.idle/2 {
+		w.awake, w.sent = now, 0
+	}
+	w.checked = now
+	return now.Sub(w.awake)
 }
 
 func (w *watch) publish(ctx context.Context) {
