@@ -330,7 +330,7 @@ func sockets(_ context.Context, n *node, q *request) (any, error) {
 			data = map[string]any{}
 		}
 		out = append(out, map[string]any{
-			"id": s.ID(), "rooms": s.Rooms(), "data": data, "handshake": s.Handshake(), "recovered": false,
+			"id": s.ID(), "rooms": s.Rooms(), "data": data, "handshake": s.Handshake(), "recovered": s.Recovered(),
 		})
 	}
 	return out, nil

@@ -3,6 +3,7 @@
 //
 //	protocol    bare Engine.IO at /engine.io/ and Socket.IO at /socket.io/, with the
 //	            short timings the official protocol suites expect
+//	sio-client  what the suite of socket.io-client expects, with recovery
 //	eio-client  what the suite of engine.io-client expects, at /engine.io/
 //	node        one node of a cluster, driven over POST /ctl; NODE_CONFIG holds its
 //	            configuration as JSON

@@ -12,6 +12,7 @@ import (
 // address to listen on.
 var modes = map[string]func() (http.Handler, string, error){
 	"protocol":   protocolServer,
+	"sio-client": socketClientServer,
 	"eio-client": engineClientServer,
 	"node":       clusterNode,
 }
@@ -26,7 +27,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) != 1 || modes[args[0]] == nil {
-		return fmt.Errorf("usage: server protocol|eio-client|node")
+		return fmt.Errorf("usage: server protocol|sio-client|eio-client|node")
 	}
 	handler, addr, err := modes[args[0]]()
 	if err != nil {

@@ -29,6 +29,7 @@ type nodeConfig struct {
 	Cleanup         bool   `json:"cleanupEmptyChildNamespaces"`
 	PingInterval    int    `json:"pingInterval"`
 	PingTimeout     int    `json:"pingTimeout"`
+	CSR             int    `json:"csr"` // connection state recovery for this long; 0 is off
 }
 
 // node is one member of a cluster and what its control endpoint knows of it.
@@ -91,6 +92,7 @@ func clusterNode() (http.Handler, string, error) {
 		PingTimeout:            milliseconds(n.config.PingTimeout),
 		CleanupEmptyNamespaces: n.config.Cleanup,
 		MaxNamespacesPerClient: 64,
+		Recovery:               n.config.recovery(),
 	})
 	if err != nil {
 		return nil, "", err
@@ -139,6 +141,13 @@ func (c *nodeConfig) adapterURL() (string, error) {
 	return u.String(), nil
 }
 
+func (c *nodeConfig) recovery() *core.RecoveryOptions {
+	if c.CSR == 0 {
+		return nil
+	}
+	return &core.RecoveryOptions{MaxDisconnection: milliseconds(c.CSR)}
+}
+
 func milliseconds(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 
 // listener is a namespace or a family of them.
@@ -151,7 +160,8 @@ type listener interface {
 // serve gives a namespace the behavior all nodes have.
 func (n *node) serve(l listener) {
 	l.OnConnect(func(_ context.Context, s *core.Socket) error {
-		n.record(logEntry{Event: "connection", Namespace: s.Namespace().Name(), ID: s.ID(), Recovered: new(bool)})
+		recovered := s.Recovered()
+		n.record(logEntry{Event: "connection", Namespace: s.Namespace().Name(), ID: s.ID(), Recovered: &recovered})
 		return nil
 	})
 	l.OnDisconnect(func(_ context.Context, s *core.Socket, r core.DisconnectReason) {
