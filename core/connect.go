@@ -73,5 +73,5 @@ func (s *Socket) reply() {
 	if s.lease != nil {
 		body = `{"sid":"` + s.id + `","pid":"` + s.lease.pid + `"}`
 	}
-	_ = s.write(encodePacket(parser.Connect, s.nsp.name, 0, false, []byte(body), nil))
+	s.client.send(parser.Connect, s.nsp.name, []byte(body))
 }
