@@ -16,6 +16,8 @@ import (
 	"github.com/socketfleet/socketfleet/adapter"
 	_ "github.com/socketfleet/socketfleet/adapter/redis"
 	"github.com/socketfleet/socketfleet/core"
+	"github.com/socketfleet/socketfleet/parser"
+	"github.com/socketfleet/socketfleet/parser/msgpack"
 )
 
 // nodeConfig is the JSON of NODE_CONFIG. Durations are in milliseconds.
@@ -27,6 +29,7 @@ type nodeConfig struct {
 	Key             string `json:"key"`
 	RequestsTimeout int    `json:"requestsTimeout"`
 	Cleanup         bool   `json:"cleanupEmptyChildNamespaces"`
+	Parser          string `json:"parser"`
 	PingInterval    int    `json:"pingInterval"`
 	PingTimeout     int    `json:"pingTimeout"`
 	CSR             int    `json:"csr"` // connection state recovery for this long; 0 is off
@@ -77,6 +80,10 @@ func clusterNode() (http.Handler, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	packets, err := n.config.packets()
+	if err != nil {
+		return nil, "", err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if n.provider, err = adapter.Open(ctx, rawURL); err != nil {
@@ -85,6 +92,7 @@ func clusterNode() (http.Handler, string, error) {
 	n.srv, err = core.New(ctx, &core.Options{
 		Adapter:                n.provider,
 		NodeID:                 n.config.Name,
+		Parser:                 packets,
 		Origins:                []string{"*"},
 		MaxPayload:             5e6,
 		MaxQueueBytes:          16 << 20,
@@ -146,6 +154,17 @@ func (c *nodeConfig) recovery() *core.RecoveryOptions {
 		return nil
 	}
 	return &core.RecoveryOptions{MaxDisconnection: milliseconds(c.CSR)}
+}
+
+// packets returns the parser of the configuration.
+func (c *nodeConfig) packets() (parser.Parser, error) {
+	switch c.Parser {
+	case "":
+		return nil, nil
+	case "msgpack":
+		return msgpack.Parser{}, nil
+	}
+	return nil, fmt.Errorf("unknown parser %q", c.Parser)
 }
 
 func milliseconds(n int) time.Duration { return time.Duration(n) * time.Millisecond }
