@@ -59,9 +59,10 @@ func (srv *Server) open(sess *engineio.Session) engineio.Receiver {
 		c.text.Init(&srv.limits)
 		c.dec = &c.text
 	}
-	if d := srv.opts.ConnectTimeout; d > 0 {
-		c.mu.Lock()
-		defer c.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = !srv.keep(c)
+	if d := srv.opts.ConnectTimeout; d > 0 && !c.closed {
 		c.connect = time.AfterFunc(d, func() {
 			srv.stats.connectTimeouts.Add(1)
 			c.forceClose(nil, true)
@@ -103,9 +104,11 @@ func (c *client) Closed(reason engineio.Reason, err error) {
 		c.reassembly.Stop()
 	}
 	c.end(DisconnectReason(reason), publicError(err))
+	c.srv.drop(c)
 }
 
-// end closes the client's sockets. It does not close the connection.
+// end closes the client's sockets, those on their way in too, and ignores what it
+// sends from now on. It does not close the connection.
 func (c *client) end(reason DisconnectReason, err error) {
 	c.mu.Lock()
 	c.closed = true
@@ -204,10 +207,11 @@ func (c *client) handle(p *parser.Packet) {
 	}
 }
 
+// hasLeft reports whether this server ended the namespace, or all of them.
 func (c *client) hasLeft(name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Contains(c.left, name)
+	return c.closed || slices.Contains(c.left, name)
 }
 
 // join starts a client's way into a namespace.
@@ -242,8 +246,9 @@ func (c *client) join(p *parser.Packet) {
 		defer c.srv.work.Done()
 		n, err := c.srv.acquireDynamic(c.sess.Context(), name, h.auth)
 		if err != nil {
-			c.forget(name)
-			c.refuse(name, err)
+			if c.forget(name) {
+				c.refuse(name, err)
+			}
 			return
 		}
 		c.enter(n, h, c.claim(n, h.auth))
@@ -284,11 +289,13 @@ func (c *client) bind(s *Socket) bool {
 	return true
 }
 
-// forget removes the entry of a namespace that could not be joined.
-func (c *client) forget(name string) {
+// forget removes the entry of a namespace that could not be joined. It reports
+// false when the client has gone meanwhile.
+func (c *client) forget(name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.entries = slices.DeleteFunc(c.entries, func(e entry) bool { return e.name == name })
+	return !c.closed
 }
 
 // drop removes s from the client's sockets.

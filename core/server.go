@@ -5,7 +5,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/socketfleet/socketfleet/adapter"
@@ -36,6 +38,7 @@ type Server struct {
 
 	mu         sync.Mutex // guards the following
 	namespaces map[string]*Namespace
+	clients    map[*client]struct{}
 	families   []*NamespaceFamily
 	dynamic    int // namespaces made for families
 	closed     bool
@@ -57,6 +60,7 @@ func New(ctx context.Context, opts *Options) (*Server, error) {
 		opts:       o,
 		log:        o.Logger,
 		namespaces: make(map[string]*Namespace),
+		clients:    make(map[*client]struct{}),
 		codec:      parser.Codec(o.JSON),
 		limits:     parser.Limits{MaxAttachments: o.MaxAttachments, MaxDepth: o.MaxDepth, MaxTokens: o.MaxTokens, MaxBytes: int(o.MaxPayload)},
 	}
@@ -124,7 +128,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 	srv.closeSockets()
 	handlers := srv.work.wait(ctx)
 	sessions := srv.engine.Shutdown(ctx)
-	late := srv.work.wait(ctx) // of clients that connected meanwhile
+	late := srv.work.wait(ctx) // of lookups of namespaces
 	adapters := srv.closeAdapters(ctx)
 	return cmp.Or(handlers, sessions, late, adapters)
 }
@@ -156,11 +160,27 @@ func (srv *Server) markClosed() bool {
 // handlers can still answer.
 func (srv *Server) closeSockets() {
 	srv.engine.Refuse()
-	for _, n := range srv.all() {
-		for s := range n.Sockets() {
-			s.close(ReasonShuttingDown, nil)
-		}
+	srv.mu.Lock()
+	clients := slices.Collect(maps.Keys(srv.clients))
+	srv.mu.Unlock()
+	for _, c := range clients {
+		c.end(ReasonShuttingDown, nil)
 	}
+}
+
+// keep remembers a connection until drop. It reports false when the server is
+// shutting down, and its connections are left to the engine.
+func (srv *Server) keep(c *client) bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	srv.clients[c] = struct{}{}
+	return !srv.closed
+}
+
+func (srv *Server) drop(c *client) {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	delete(srv.clients, c)
 }
 
 // tracker counts goroutines and waits for them. Unlike a sync.WaitGroup it may
