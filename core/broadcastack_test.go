@@ -42,7 +42,7 @@ func TestABroadcastCollectsTheAnswersOfAll(t *testing.T) {
 	r := start(t, nil)
 	clients := []*testutil.Client{
 		r.dial(t), r.dial(t),
-		testutil.MustDial(t, r.url, testutil.ClientOptions{Transports: []string{"polling"}}),
+		r.connect(t, testutil.ClientOptions{Transports: []string{"polling"}}),
 	}
 	ids := make(map[string]bool)
 	for i, c := range clients {
@@ -70,14 +70,14 @@ func TestABroadcastToNobodyEndsAtOnce(t *testing.T) {
 
 func TestAMissingAnswerIsAPartialError(t *testing.T) {
 	t.Parallel()
-	r := start(t, &core.Options{AckTimeout: 50 * time.Millisecond})
+	r := start(t, &core.Options{AckTimeout: 300 * time.Millisecond})
 	good, silent := r.dial(t), r.dial(t)
 	answering(good, "ask")
-	for name, ctx := range map[string]context.Context{
-		"by the context's deadline": within(t, 50*time.Millisecond),
-		"by the options' timeout":   t.Context(),
+	for name, ctx := range map[string]func() context.Context{
+		"by the context's deadline": func() context.Context { return within(t, 300*time.Millisecond) },
+		"by the options' timeout":   t.Context,
 	} {
-		values, failed, partial := collect[string](t, ctx, r.To(), "ask", "v")
+		values, failed, partial := collect[string](t, ctx(), r.To(), "ask", "v")
 		equal(t, name, fmt.Sprint(values, failed), "[v] map[]")
 		if partial == nil || partial.Missing != 1 || !errors.Is(partial, core.ErrAckTimeout) || !errors.Is(partial, context.DeadlineExceeded) {
 			t.Errorf("%s: partial error %v", name, partial)

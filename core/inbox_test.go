@@ -61,7 +61,7 @@ func counting(t *testing.T, r *rig, gate <-chan struct{}) *atomic.Int64 {
 
 func TestAFloodIsHeldUpAndAllOfItHandled(t *testing.T) {
 	t.Parallel()
-	const n, size = 4000, 8 << 10 // 32 MB, far beyond the buffers of the kernel
+	const n, size = 400, 32 << 10 // 13 MB, beyond the buffers of the kernel
 	r := start(t, &core.Options{MaxInboundBytes: 64 << 10})
 	gate := make(chan struct{})
 	handled := counting(t, r, gate)

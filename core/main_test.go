@@ -78,13 +78,30 @@ func (r *rig) stop(t testing.TB) {
 // dial connects a WebSocket client.
 func (r *rig) dial(t testing.TB) *testutil.Client {
 	t.Helper()
-	return testutil.MustDial(t, r.url, testutil.ClientOptions{})
+	return r.connect(t, testutil.ClientOptions{})
 }
 
-// join is dial for another namespace.
+// join connects a client to another namespace, which may be made for it.
 func (r *rig) join(t testing.TB, nsp string) *testutil.Client {
 	t.Helper()
 	return testutil.MustDial(t, r.url, testutil.ClientOptions{Namespace: nsp})
+}
+
+// connect dials and waits until broadcasts reach the client, which is a moment
+// after it has the reply to its CONNECT.
+func (r *rig) connect(t testing.TB, opts testutil.ClientOptions) *testutil.Client {
+	t.Helper()
+	c := testutil.MustDial(t, r.url, opts)
+	r.seated(t, c.Socket)
+	return c
+}
+
+func (r *rig) seated(t testing.TB, c *testutil.Socket) {
+	t.Helper()
+	eventually(t, "the socket is in its own room", func() bool {
+		s, ok := r.Of(c.Namespace()).Socket(c.ID())
+		return !ok || len(s.Rooms()) > 0 // or it has gone already
+	})
 }
 
 // refused expects the server to refuse a namespace and returns the refusal.
