@@ -11,7 +11,7 @@ BENCHFLAGS  ?=
 MODULES := $(sort $(dir $(shell find . -name node_modules -prune -o -name go.mod -print)))
 
 .PHONY: test bootstrap fmt fmt-check vet lint importrules test-go readme conformance \
-	bench bench-go fuzz clean
+	conformance-all bench bench-go fuzz clean
 
 # One recipe after the other, whatever -j says: they all want the same cores.
 .NOTPARALLEL:
@@ -50,6 +50,10 @@ readme:
 # The official JavaScript clients, and clusters of Go and Node.js servers.
 conformance:
 	@scripts/conformance
+
+# The official Java and Python clients.
+conformance-all:
+	@scripts/conformance-all
 
 # Socketfleet, socket.io on Node.js and a bare gorilla server under the same load.
 bench:
