@@ -335,9 +335,8 @@ func (s *Socket) close(reason DisconnectReason, err error) bool {
 	s.nsp.remove(s)
 	if was == stateConnected {
 		s.nsp.srv.stats.disconnected(reason)
-		s.queueDisconnect(reason)
 	}
-	s.nsp.release()
+	s.queueEnd(reason, was == stateConnected && s.nsp.listensToDisconnect())
 	return true
 }
 
@@ -356,15 +355,23 @@ func (s *Socket) leaveAll() {
 	s.nsp.adapter.LeaveAll(s)
 }
 
-// queueDisconnect lets the handlers of the disconnect run behind those of the
-// events that came before it.
-func (s *Socket) queueDisconnect(reason DisconnectReason) {
-	if !s.nsp.listensToDisconnect() {
+// queueEnd lets the handlers of the disconnect, if there are any, run behind those
+// of the events that came before it, and then lets go of the namespace: what they
+// emit still has to find its adapter.
+func (s *Socket) queueEnd(reason DisconnectReason, tell bool) {
+	s.mu.Lock()
+	if !tell && !s.dispatching {
+		s.mu.Unlock()
+		s.nsp.release()
 		return
 	}
-	s.mu.Lock()
-	s.queueLocked(task{do: func() { s.runDisconnect(reason) }})
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	s.queueLocked(task{do: func() {
+		if tell {
+			s.runDisconnect(reason)
+		}
+		s.nsp.release()
+	}})
 }
 
 func (s *Socket) runDisconnect(reason DisconnectReason) {
