@@ -74,6 +74,8 @@ const (
 var (
 	ErrClosed       = errors.New("engineio: session closed")
 	ErrQueueFull    = errors.New("engineio: slow consumer: outbound queue full")
+	ErrQueuePackets = errors.New("engineio: slow consumer: too many packets queued")
+	ErrBudget       = errors.New("engineio: slow consumer: the queues of all clients hold too much")
 	ErrWriteTimeout = errors.New("engineio: slow consumer: write timed out")
 	ErrPanic        = errors.New("engineio: handler panicked")
 	ErrServerClosed = errors.New("engineio: server closed")
@@ -92,6 +94,7 @@ var (
 	errInvalidText    = errors.New("engineio: text message is not UTF-8")
 	errTooBig         = errors.New("engineio: message too big")
 	errFragments      = errors.New("engineio: too many fragments")
+	errRequestRate    = errors.New("engineio: too many requests")
 	errPongTimeout    = errors.New("engineio: no pong")
 	errFlushTimeout   = errors.New("engineio: closing took too long")
 )

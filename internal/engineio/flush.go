@@ -46,7 +46,7 @@ func (w *wsConn) flush() {
 	defer b.release()
 	for w.fill(b) {
 		if err := w.write(b); err != nil {
-			w.writeFailed(err)
+			w.writeFailed(err, b.taken)
 			return
 		}
 		if b.last {
@@ -190,8 +190,8 @@ func (w *wsConn) writeChunks(p []byte) error {
 	return nil
 }
 
-// writeFailed gives the connection up.
-func (w *wsConn) writeFailed(err error) {
+// writeFailed gives the connection up, and with it what was being written.
+func (w *wsConn) writeFailed(err error, taken int) {
 	s := w.s
 	s.mu.Lock()
 	slow := errors.Is(err, os.ErrDeadlineExceeded)
@@ -201,10 +201,11 @@ func (w *wsConn) writeFailed(err error) {
 	w.gone = true
 	if s.transport == transport(w) && s.state != stateClosed {
 		if slow {
-			s.srv.count.slow.Add(1)
+			s.slowLocked()
 		}
 		s.closeLocked(ReasonTransportError, err, false)
 	}
+	s.out.Done(taken)
 	w.stopFlushingLocked()
 	s.mu.Unlock()
 	_ = w.nc.Close()

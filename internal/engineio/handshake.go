@@ -24,6 +24,11 @@ type refusal struct {
 	err     error
 	busy    bool // 503 instead of a code
 	handled bool // Options.Foreign has answered
+
+	status  int           // of a limit; zero: it is none
+	limit   limit         // which is reached
+	wait    time.Duration // until there is room; zero: unknown
+	counted bool          // among the limits already
 }
 
 func refuse(code Code, context string) *refusal { return &refusal{code: code, context: context} }
@@ -77,6 +82,9 @@ func headerHasToken(values []string, token string) bool {
 
 func (srv *Server) serveRequest(w http.ResponseWriter, r *http.Request) {
 	s, no := srv.verify(w, r, false)
+	if s != nil {
+		no = s.takeRequest()
+	}
 	switch {
 	case no != nil:
 		srv.refuse(w, r, no)
@@ -117,10 +125,7 @@ func (srv *Server) verify(w http.ResponseWriter, r *http.Request, upgrade bool) 
 func (srv *Server) verifySession(w http.ResponseWriter, r *http.Request, id, name string, upgrade bool) (*Session, *refusal) {
 	s := srv.lookup(id)
 	if s == nil {
-		if srv.forward(w, r, id) {
-			return nil, &refusal{handled: true}
-		}
-		return nil, refuse(CodeSessionUnknown, "")
+		return nil, srv.verifyStranger(w, r, id)
 	}
 	if !upgrade && s.Transport() != name {
 		return nil, refuse(CodeBadRequest, "TRANSPORT_MISMATCH")
@@ -135,6 +140,21 @@ func (srv *Server) verifySession(w http.ResponseWriter, r *http.Request, id, nam
 	return s, nil
 }
 
+// verifyStranger decides about a request for a session that is not here.
+func (srv *Server) verifyStranger(w http.ResponseWriter, r *http.Request, id string) *refusal {
+	addr := srv.clientAddr(r)
+	if no := srv.addresses.stranger(addr, false); no != nil {
+		return no
+	}
+	if srv.forward(w, r, id) {
+		return &refusal{handled: true}
+	}
+	if no := srv.addresses.stranger(addr, true); no != nil {
+		return no
+	}
+	return refuse(CodeSessionUnknown, "")
+}
+
 func (srv *Server) verifyHandshake(r *http.Request) *refusal {
 	if srv.overloaded() {
 		return &refusal{busy: true}
@@ -142,6 +162,13 @@ func (srv *Server) verifyHandshake(r *http.Request) *refusal {
 	if !srv.allowedOrigin(r) {
 		srv.refuseOrigin(r)
 		return refuse(CodeForbidden, "")
+	}
+	if len(r.URL.RawQuery)+len(r.URL.Path) > maxURIBytes {
+		srv.count.hit(limitRequestURI)
+		return refuse(CodeBadRequest, "URI_TOO_LONG")
+	}
+	if no := srv.throttle(r); no != nil {
+		return no
 	}
 	if srv.opts.AllowRequest != nil {
 		if err := srv.opts.AllowRequest(r); err != nil {
@@ -163,11 +190,15 @@ func (srv *Server) refuse(w http.ResponseWriter, r *http.Request, no *refusal) {
 		srv.refuseBusy(w)
 		return
 	}
-	srv.countRefusal(r, no)
 	status := http.StatusBadRequest
-	if no.code == CodeForbidden {
+	switch {
+	case no.status != 0:
+		status = no.status
+		srv.refuseLimit(w, no)
+	case no.code == CodeForbidden:
 		status = http.StatusForbidden
 	}
+	srv.countRefusal(r, no)
 	body, _ := json.Marshal(struct {
 		Code    Code   `json:"code"`
 		Message string `json:"message"`
@@ -187,8 +218,13 @@ func (srv *Server) refuseUpgrade(w http.ResponseWriter, r *http.Request, no *ref
 		srv.refuseBusy(w)
 		return
 	}
+	status := http.StatusBadRequest
+	if no.status != 0 {
+		status = no.status
+		srv.refuseLimit(w, no)
+	}
 	srv.countRefusal(r, no)
-	abortUpgrade(w, http.StatusBadRequest, no.text())
+	abortUpgrade(w, status, no.text())
 }
 
 func abortUpgrade(w http.ResponseWriter, status int, text string) {
@@ -230,7 +266,7 @@ func (srv *Server) newID(r *http.Request) (string, *refusal) {
 // newSession makes a session that nobody knows yet. The caller gives it a
 // transport and calls start.
 func (srv *Server) newSession(r *http.Request, id string) *Session {
-	return &Session{
+	s := &Session{
 		srv:  srv,
 		id:   id,
 		req:  srv.newRequest(r),
@@ -238,13 +274,15 @@ func (srv *Server) newSession(r *http.Request, id string) *Session {
 		busy: true, // until the handler has said who receives
 		refs: 1,
 	}
+	s.out.Share(&srv.budget.total)
+	return s
 }
 
 // start registers the session and calls the handler. It returns false when the
 // session must not be served.
 func (s *Session) start() bool {
 	srv := s.srv
-	if !srv.register(s) {
+	if !srv.admit(s) {
 		return false
 	}
 	srv.count.opened.Add(1)
@@ -299,9 +337,7 @@ func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request) {
 	s.transport = &polling{s: s}
 	body := append([]byte{'0'}, s.openPacket(srv.upgrades())...)
 	if !s.start() {
-		no := refuse(CodeBadRequest, "TRANSPORT_HANDSHAKE_ERROR")
-		no.busy = srv.overloaded()
-		srv.refuse(w, r, no)
+		srv.refuse(w, r, srv.whyNot(r))
 		return
 	}
 	if srv.opts.Cookie != nil {

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/socketfleet/socketfleet/internal/outq"
 )
 
 // upgradeTimeout bounds the writing of the 101 response.
@@ -48,7 +50,7 @@ func (srv *Server) openWebSocket(w http.ResponseWriter, r *http.Request) {
 	s.transport = conn
 	conn.active = true
 	conn.bind(s)
-	s.out.Push(control('0', string(s.openPacket([]string{}))), 0)
+	s.out.Push(control('0', string(s.openPacket([]string{}))), outq.Bound{})
 	s.refs++ // the reader's
 	if !s.start() {
 		_ = conn.nc.Close()

@@ -3,6 +3,8 @@ package engineio
 import (
 	"math/rand/v2"
 	"time"
+
+	"github.com/socketfleet/socketfleet/internal/outq"
 )
 
 // jitterFrom is the ping interval from which the first ping is jittered. Shorter
@@ -61,7 +63,7 @@ func (s *Session) onTimerLocked() {
 
 func (s *Session) pingLocked() {
 	s.pinging = true
-	s.out.Push(pingPacket, 0)
+	s.out.Push(pingPacket, outq.Bound{})
 	s.transport.wake()
 	d := s.srv.opts.PingTimeout
 	switch now := time.Now(); {

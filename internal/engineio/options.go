@@ -55,12 +55,44 @@ type Options struct {
 	// MaxQueueBytes is how much may wait for one client; default 1 MiB. A client
 	// that falls further behind is disconnected.
 	MaxQueueBytes int
+	// MaxQueuePackets is how many messages may wait for one client; default 16384.
+	MaxQueuePackets int
+	// MaxTotalQueueBytes is how much may wait for all clients together, where every
+	// queue counts a message that many share; default a quarter of the runtime's
+	// memory limit (GOMEMLIMIT), or 512 MiB. Beyond it, those that fell behind
+	// furthest are disconnected until nine tenths are left.
+	MaxTotalQueueBytes int64
+	// OnSlow, when not nil, decides about a client whose queue has reached a bound;
+	// false disconnects it. It is called on a goroutine of its own, at most once
+	// until the queue has fallen to half its bound. Meanwhile, and if the client is
+	// kept, the queue may grow to twice its bound, where the client is disconnected
+	// without a question.
+	OnSlow func(r Receiver, slow Slow) (keep bool)
 	// HighWaterBytes is how much may wait before volatile messages are dropped;
 	// default 64 KiB.
 	HighWaterBytes int
 	// MaxConnections bounds the number of sessions; zero is no bound. Beyond it
 	// handshakes are answered 503.
 	MaxConnections int
+
+	// HandshakeRate bounds the handshakes per second of the server, with bursts of
+	// HandshakeBurst; zero is no bound. Beyond it they are answered 503. The burst
+	// is two seconds' worth by default.
+	HandshakeRate, HandshakeBurst int
+	// MaxConnectionsPerAddress bounds the sessions of one client address, and
+	// AddressHandshakeRate and AddressHandshakeBurst its handshakes; zero is no
+	// bound. Beyond them handshakes are answered 429. An address is what
+	// TrustedProxies say it is; of an IPv6 address the first 64 bits count. The burst
+	// is five seconds' worth by default.
+	MaxConnectionsPerAddress                    int
+	AddressHandshakeRate, AddressHandshakeBurst int
+	// UnknownSessionRate bounds the requests per second of one client address that
+	// name no session of this server, with bursts of five seconds' worth; zero is no
+	// bound. Beyond it they are answered 429, and not offered to Foreign.
+	UnknownSessionRate int
+	// SessionRequestRate bounds the polling requests per second of one session, with
+	// bursts of two seconds' worth; zero is no bound. Beyond it the session is closed.
+	SessionRequestRate int
 
 	// Transports lists what clients may use; default polling and websocket.
 	Transports []string
@@ -120,6 +152,13 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.MaxPayload, 1_000_000)
 	setDefault(&o.MaxPacketsPerPayload, 1000)
 	setDefault(&o.MaxQueueBytes, 1<<20)
+	setDefault(&o.MaxQueuePackets, 16<<10)
+	if o.MaxTotalQueueBytes == 0 {
+		o.MaxTotalQueueBytes = defaultTotal()
+	}
+	o.MaxTotalQueueBytes = max(o.MaxTotalQueueBytes, 0)
+	setDefault(&o.HandshakeBurst, 2*o.HandshakeRate)
+	setDefault(&o.AddressHandshakeBurst, 5*o.AddressHandshakeRate)
 	setDefault(&o.HighWaterBytes, 64<<10)
 	setDefault(&o.CompressionThreshold, 1024)
 	if o.Transports == nil {

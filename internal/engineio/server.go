@@ -30,6 +30,10 @@ type Server struct {
 	customID bool // ids come from Options.GenerateID and have any form
 
 	count      counters
+	budget     budget
+	slow       slowLog
+	node       throttle // handshakes of all clients
+	addresses  addresses
 	originLog  logGate
 	hijackLog  logGate
 	writerPool sync.Pool // gorilla's write buffers, hardly ever used
@@ -59,6 +63,8 @@ func NewServer(opts Options, h Handler) (*Server, error) {
 		sessions: make(map[string]*Session),
 		idle:     make(chan struct{}),
 	}
+	srv.budget.limit = opts.MaxTotalQueueBytes
+	srv.addresses.opts = &srv.opts
 	if srv.opts.GenerateID == nil {
 		srv.opts.GenerateID = func(*http.Request) (string, error) { return sid.Engine(opts.NodeID), nil }
 	}
@@ -169,7 +175,11 @@ func (srv *Server) overloaded() bool {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	limit := srv.opts.MaxConnections
-	return srv.closing || limit > 0 && srv.count.sessions.Load() >= int64(limit)
+	if limit > 0 && srv.count.sessions.Load() >= int64(limit) {
+		srv.count.hit(limitConnections)
+		return true
+	}
+	return srv.closing
 }
 
 // Shutdown refuses new handshakes with 503 and closes all sessions, with
@@ -183,6 +193,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 	}
 	select {
 	case <-srv.idle:
+		srv.budget.searches.Wait()
 		return nil
 	case <-ctx.Done():
 		srv.cut()
@@ -216,6 +227,7 @@ func (srv *Server) cut() error {
 	defer grace.Stop()
 	select {
 	case <-srv.idle:
+		srv.budget.searches.Wait()
 		return nil
 	case <-grace.C:
 		return ErrServerClosed

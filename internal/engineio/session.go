@@ -60,9 +60,12 @@ type Session struct {
 	transport transport
 	probe     *probe // a WebSocket about to replace polling
 	out       outq.Queue[*Message]
+	asked     bool // Options.OnSlow has been called, and the queue is still long
 	timer     *time.Timer
 	due       time.Time // when timer fires
 	quiet     time.Time // when the receiver last returned while a pong was due
+	requests  bucket    // of polling requests
+	address   *address  // counted there until the end; nil: not counted
 }
 
 // ID returns the session id. It authenticates the client's requests: do not show
@@ -87,23 +90,9 @@ func (s *Session) Transport() string {
 }
 
 // Send queues m. It never blocks. ErrClosed says that the session is over or about
-// to be; ErrQueueFull that the client fell behind by more than MaxQueueBytes, for
-// which the session has been closed.
-func (s *Session) Send(m *Message) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.state != stateOpen {
-		return ErrClosed
-	}
-	if !s.out.Push(m, s.srv.opts.MaxQueueBytes) {
-		s.abrupt = true
-		s.srv.count.slow.Add(1)
-		s.closeLocked(ReasonTransportError, ErrQueueFull, false)
-		return ErrQueueFull
-	}
-	s.transport.wake()
-	return nil
-}
+// to be; ErrQueueFull and ErrQueuePackets that the client fell behind by more than
+// MaxQueueBytes or MaxQueuePackets, for which the session has been closed.
+func (s *Session) Send(m *Message) error { return s.send(m, nil) }
 
 // SendVolatile queues m if it would leave soon, and else drops it and returns
 // false: the session is closed, or polling without a waiting request, or has more
@@ -111,7 +100,9 @@ func (s *Session) Send(m *Message) error {
 func (s *Session) SendVolatile(m *Message) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state != stateOpen || !s.transport.ready() || !s.out.Push(m, s.srv.opts.MaxQueueBytes) {
+	o := &s.srv.opts
+	bound := outq.Bound{Bytes: o.MaxQueueBytes, Items: o.MaxQueuePackets}
+	if s.state != stateOpen || !s.transport.ready() || s.out.Push(m, bound) != outq.Fits {
 		s.srv.count.volatileDropped.Add(1)
 		return false
 	}
@@ -170,6 +161,8 @@ func (s *Session) endLocked(reason Reason, err error) {
 	s.out.Clear()
 	s.dropProbeLocked()
 	s.transport.end()
+	s.srv.addresses.leave(s.address)
+	s.srv.count.hitBy(err)
 	s.srv.count.closedWith(reason).Add(1)
 	s.srv.count.sessions.Add(-1)
 	s.srv.count.transport(s.transport.name()).Add(-1)
@@ -181,6 +174,7 @@ func (s *Session) endLocked(reason Reason, err error) {
 func (s *Session) finish(t transport, abrupt bool) {
 	defer s.release()
 	t.kill(abrupt)
+	s.srv.logSlow(s.ctx, s.err)
 	s.mu.Lock()
 	s.waitTurnLocked()
 	s.busy = true

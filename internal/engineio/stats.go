@@ -24,7 +24,11 @@ type Stats struct {
 	SlowConsumers         uint64 // sessions closed because the client fell behind
 	VolatileDropped       uint64
 	UnsolicitedPongs      uint64
+	Conflated             uint64 // messages that a newer one with their key replaced
 	Panics                uint64 // recovered from the program's handlers
+
+	QueuedBytes int64             // in all queues now; each counts a shared message
+	LimitsHit   map[string]uint64 // by the limit's name; every limit is in it
 }
 
 var allReasons = [...]Reason{
@@ -42,7 +46,8 @@ type counters struct {
 	packetsIn, packetsOut        atomic.Uint64
 	bytesIn, bytesOut            atomic.Uint64
 	slow, volatileDropped        atomic.Uint64
-	pongs, panics                atomic.Uint64
+	conflated, pongs, panics     atomic.Uint64
+	limits                       [limits]atomic.Uint64
 }
 
 func (c *counters) closedWith(r Reason) *atomic.Uint64 {
@@ -81,7 +86,13 @@ func (srv *Server) Stats() Stats {
 		SlowConsumers:    c.slow.Load(),
 		VolatileDropped:  c.volatileDropped.Load(),
 		UnsolicitedPongs: c.pongs.Load(),
+		Conflated:        c.conflated.Load(),
 		Panics:           c.panics.Load(),
+		QueuedBytes:      srv.budget.total.Load(),
+		LimitsHit:        make(map[string]uint64, limits),
+	}
+	for l := range limits {
+		st.LimitsHit[l.String()] = c.limits[l].Load()
 	}
 	for i, r := range allReasons {
 		st.Closed[r] = c.closed[i].Load()

@@ -2,6 +2,7 @@ package outq
 
 import (
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -21,7 +22,7 @@ func TestQueueKeepsOrderAndCountsBytes(t *testing.T) {
 	for range 20_000 {
 		if rng.IntN(3) > 0 {
 			it := &item{n: pushed, size: 1 + rng.IntN(100)}
-			q.Push(it, 0)
+			q.Push(it, Bound{})
 			pushed++
 			queued += it.size
 			continue
@@ -49,27 +50,70 @@ func TestQueueKeepsOrderAndCountsBytes(t *testing.T) {
 func TestLimit(t *testing.T) {
 	t.Parallel()
 	var q Queue[*item]
-	if !q.Push(&item{size: 1000}, 100) {
+	if q.Push(&item{size: 1000}, Bound{Bytes: 100}) != Fits {
 		t.Error("an empty queue must take one item of any size")
 	}
-	if q.Push(&item{size: 1}, 100) {
+	if q.Push(&item{size: 1}, Bound{Bytes: 100}) != TooManyBytes {
 		t.Error("pushed beyond the limit")
 	}
 	_, n := q.Take(nil, 1)
-	if q.Push(&item{size: 1}, 100) {
+	if q.Push(&item{size: 1}, Bound{Bytes: 100}) != TooManyBytes {
 		t.Error("bytes being written do not count")
 	}
 	q.Done(n)
-	if !q.Push(&item{size: 100}, 100) {
+	if q.Push(&item{size: 100}, Bound{Bytes: 100}) != Fits {
 		t.Error("no room after Done")
+	}
+}
+
+func TestLimitOfItems(t *testing.T) {
+	t.Parallel()
+	var q Queue[*item]
+	b := Bound{Items: 3}
+	for range 3 {
+		if q.Push(&item{size: 1}, b) != Fits {
+			t.Fatal("no room below the limit")
+		}
+	}
+	if got := q.Push(&item{size: 1}, b); got != TooManyItems {
+		t.Errorf("pushed beyond the limit: %v", got)
+	}
+	_, _ = q.Take(nil, 1)
+	if q.Push(&item{size: 1}, b) != Fits {
+		t.Error("items being written count")
+	}
+}
+
+func TestQueuesShareATotal(t *testing.T) {
+	t.Parallel()
+	var total atomic.Int64
+	var a, b Queue[*item]
+	a.Share(&total)
+	b.Share(&total)
+	a.Push(&item{size: 10}, Bound{})
+	b.Push(&item{size: 20}, Bound{})
+	b.PushLatest(&item{size: 30}, "k", false, Bound{})
+	b.PushLatest(&item{size: 5}, "k", false, Bound{})
+	if got := total.Load(); got != 35 {
+		t.Errorf("total %d, want 35", got)
+	}
+	_, n := a.Take(nil, 10)
+	a.Clear()
+	if got := total.Load(); got != 35 {
+		t.Errorf("total %d with bytes on their way, want 35", got)
+	}
+	a.Done(n)
+	b.Clear()
+	if got := total.Load(); got != 0 {
+		t.Errorf("total %d in the end", got)
 	}
 }
 
 func TestTakeGivesAtLeastOne(t *testing.T) {
 	t.Parallel()
 	var q Queue[*item]
-	q.Push(&item{size: 50}, 0)
-	q.Push(&item{size: 50}, 0)
+	q.Push(&item{size: 50}, Bound{})
+	q.Push(&item{size: 50}, Bound{})
 	if batch, _ := q.Take(nil, 10); len(batch) != 1 {
 		t.Errorf("took %d items, want 1", len(batch))
 	}
@@ -83,7 +127,7 @@ func TestBigArraysAreReleased(t *testing.T) {
 	t.Parallel()
 	var q Queue[*item]
 	for range 1000 {
-		q.Push(&item{size: 1}, 0)
+		q.Push(&item{size: 1}, Bound{})
 	}
 	_, n := q.Take(nil, 1000)
 	q.Done(n)
@@ -98,7 +142,7 @@ func TestBurstsDoNotAllocate(t *testing.T) {
 	scratch := make([]*item, 0, 16)
 	got := testing.AllocsPerRun(100, func() {
 		for range 8 {
-			q.Push(it, 0)
+			q.Push(it, Bound{})
 		}
 		batch, n := q.Take(scratch[:0], 1000)
 		q.Done(n)
@@ -115,7 +159,7 @@ func BenchmarkPushTake(b *testing.B) {
 	scratch := make([]*item, 0, 16)
 	b.ReportAllocs()
 	for b.Loop() {
-		q.Push(it, 1<<20)
+		q.Push(it, Bound{Bytes: 1 << 20})
 		_, n := q.Take(scratch[:0], 1000)
 		q.Done(n)
 	}
