@@ -34,7 +34,7 @@ func fakeSessions(tb testing.TB, n int) (*Server, []*Session, []*fakeConn) {
 	tb.Cleanup(func() { _ = srv.Close() })
 	sessions, conns := make([]*Session, n), make([]*fakeConn, n)
 	for i := range n {
-		req, _ := http.NewRequest(http.MethodGet, "/", nil)
+		req, _ := http.NewRequest(http.MethodGet, "/?EIO=4", nil)
 		s := srv.newSession(req, fmt.Sprintf("%020d", i))
 		conns[i] = new(fakeConn)
 		w := newWSConn()

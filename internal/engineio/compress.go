@@ -2,6 +2,7 @@ package engineio
 
 import (
 	"bytes"
+	"compress/flate"
 	"compress/gzip"
 	"compress/zlib"
 	"errors"
@@ -12,35 +13,65 @@ import (
 	"sync"
 )
 
-// Compression is for text that repeats itself, on the way to many clients: the
-// fastest level.
-const level = 1
+// fastest is the default level. What is compressed is text that repeats itself, on
+// its way to many clients.
+const fastest = 1
 
 type compressor interface {
 	io.WriteCloser
+	Flush() error
 	Reset(io.Writer)
 }
 
-// compressors has a pool per content coding. "deflate" is zlib's framing.
-var compressors = map[string]*sync.Pool{
-	"gzip": {New: func() any {
-		z, _ := gzip.NewWriterLevel(io.Discard, level) // the level is valid
-		return z
-	}},
-	"deflate": {New: func() any {
-		z, _ := zlib.NewWriterLevel(io.Discard, level)
-		return z
-	}},
+// Content codings. "deflate" is zlib's framing; rawDeflate is for WebSocket.
+const (
+	codingGzip    = "gzip"
+	codingDeflate = "deflate"
+	rawDeflate    = ""
+)
+
+// compression lends compressors of one level, no more than so many at a time.
+type compression struct {
+	threshold int // size in bytes from which it is worth it; 0: never
+	slots     chan struct{}
+	pools     map[string]*sync.Pool // by coding
 }
 
-// deflate compresses src into dst.
-func deflate(name string, src []byte, dst *[]byte) {
-	pool := compressors[name]
+func newCompression(threshold, level, concurrency int) *compression {
+	return &compression{
+		threshold: threshold,
+		slots:     make(chan struct{}, max(concurrency, 1)),
+		pools: map[string]*sync.Pool{
+			codingGzip:    compressorPool(func() (compressor, error) { return gzip.NewWriterLevel(io.Discard, level) }),
+			codingDeflate: compressorPool(func() (compressor, error) { return zlib.NewWriterLevel(io.Discard, level) }),
+			rawDeflate:    compressorPool(func() (compressor, error) { return flate.NewWriter(io.Discard, level) }),
+		},
+	}
+}
+
+func compressorPool(make func() (compressor, error)) *sync.Pool {
+	return &sync.Pool{New: func() any {
+		z, _ := make() // the level has been checked
+		return z
+	}}
+}
+
+func (c *compression) wants(n int) bool { return c.threshold > 0 && n >= c.threshold }
+
+// append appends src, compressed, to dst.
+func (c *compression) append(coding string, src []byte, dst *[]byte) {
+	c.slots <- struct{}{}
+	defer func() { <-c.slots }()
+	pool := c.pools[coding]
 	z := pool.Get().(compressor)
 	out := bytes.NewBuffer(*dst)
 	z.Reset(out)
 	_, _ = z.Write(src) // a bytes.Buffer takes everything
-	_ = z.Close()
+	if coding == rawDeflate {
+		_ = z.Flush()
+	} else {
+		_ = z.Close()
+	}
 	z.Reset(io.Discard)
 	pool.Put(z)
 	*dst = out.Bytes()
@@ -50,14 +81,14 @@ func deflate(name string, src []byte, dst *[]byte) {
 // weight, then the client's order. Empty: none.
 func negotiate(accept []string) string {
 	best, bestQ, any, anyQ := "", 0.0, false, 0.0
-	named := make(map[string]bool, len(compressors))
+	named := make(map[string]bool, 2)
 	for part := range strings.SplitSeq(strings.Join(accept, ","), ",") {
 		name, q := coding(part)
 		if name == "*" {
 			any, anyQ = true, q
 			continue
 		}
-		if compressors[name] == nil {
+		if name != codingGzip && name != codingDeflate {
 			continue
 		}
 		named[name] = true
@@ -66,7 +97,7 @@ func negotiate(accept []string) string {
 		}
 	}
 	if any && anyQ > bestQ {
-		for _, name := range []string{"gzip", "deflate"} {
+		for _, name := range []string{codingGzip, codingDeflate} {
 			if !named[name] {
 				return name
 			}

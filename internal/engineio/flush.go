@@ -108,8 +108,8 @@ func (w *wsConn) waitIdleLocked() {
 func (w *wsConn) write(b *batch) error {
 	packets, bytes := 0, len(b.buf)
 	if len(b.buf) == 0 && len(b.msgs) == 1 && len(b.msgs[0].att) == 0 {
-		frame := b.msgs[0].text.frame()
-		w.countOut(1, len(frame))
+		frame := w.textFrame(b.msgs[0])
+		w.s.countOut(1, len(frame))
 		return w.writeChunks(frame)
 	}
 	for _, m := range b.msgs {
@@ -119,35 +119,54 @@ func (w *wsConn) write(b *batch) error {
 			return err
 		}
 	}
-	w.countOut(packets, bytes)
+	w.s.countOut(packets, bytes)
 	return w.drain(b)
 }
 
-func (w *wsConn) countOut(packets, bytes int) {
-	w.s.srv.count.packetsOut.Add(uint64(packets))
-	w.s.srv.count.bytesOut.Add(uint64(bytes))
+// textFrame returns the frame of a message's text.
+func (w *wsConn) textFrame(m *Message) []byte {
+	if m.deflates(w.deflate) {
+		if frame := m.deflated(w.deflate)[0]; frame != nil {
+			return frame
+		}
+	}
+	return m.text.frame()
 }
 
 // append adds the frames of one message to the batch's buffer.
 func (w *wsConn) append(b *batch, m *Message) error {
-	if err := w.appendBytes(b, m.text.frame()); err != nil {
+	if err := w.appendBytes(b, w.textFrame(m)); err != nil {
 		return err
 	}
 	if w.b64 && len(m.att) > 0 {
-		for _, p := range m.encoded() {
+		for _, p := range m.encoded(w.s.rev) {
 			if err := w.appendBytes(b, p.frame()); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	for _, a := range m.att {
-		b.buf = wsframe.AppendHeader(b.buf, wsframe.Binary, len(a))
-		if err := w.appendBytes(b, a); err != nil {
+	for i, a := range m.att {
+		if err := w.appendBinary(b, m, i, a); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// appendBinary adds the frame of one attachment.
+func (w *wsConn) appendBinary(b *batch, m *Message, i int, a []byte) error {
+	switch {
+	case w.s.rev == revision3: // with a type byte, and so never compressed
+		b.buf = append(wsframe.AppendHeader(b.buf, wsframe.Binary, 1+len(a)), binaryMessage)
+		return w.appendBytes(b, a)
+	case m.deflates(w.deflate):
+		if frame := m.deflated(w.deflate)[1+i]; frame != nil {
+			return w.appendBytes(b, frame)
+		}
+	}
+	b.buf = wsframe.AppendHeader(b.buf, wsframe.Binary, len(a))
+	return w.appendBytes(b, a)
 }
 
 // appendBytes copies p into the buffer, or writes it directly when it is large.

@@ -57,6 +57,10 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if srv.cors(w, r) {
 		return
 	}
+	srv.serve.ServeHTTP(w, r)
+}
+
+func (srv *Server) route(w http.ResponseWriter, r *http.Request) {
 	if isUpgrade(r) {
 		srv.serveUpgrade(w, r)
 		return
@@ -134,7 +138,7 @@ func (srv *Server) verifySession(w http.ResponseWriter, r *http.Request, id, nam
 		srv.refuseOrigin(r)
 		return nil, refuse(CodeForbidden, "")
 	}
-	if upgrade && queryValue(r.URL.RawQuery, "EIO") != strconv.Itoa(s.Protocol()) {
+	if upgrade && revisionOf(r) != s.rev {
 		return nil, refuse(CodeBadRequest, "PROTOCOL_MISMATCH")
 	}
 	return s, nil
@@ -175,10 +179,19 @@ func (srv *Server) verifyHandshake(r *http.Request) *refusal {
 			return &refusal{code: CodeForbidden, message: err.Error(), err: err}
 		}
 	}
-	if queryValue(r.URL.RawQuery, "EIO") != strconv.Itoa(revision) {
+	if revisionOf(r) == revision3 && !srv.opts.AllowEIO3 {
 		return refuse(CodeUnsupportedProtocol, "")
 	}
 	return nil
+}
+
+// revisionOf returns the revision a request asks for: anything but 4 means 3, as in
+// the reference.
+func revisionOf(r *http.Request) revision {
+	if queryValue(r.URL.RawQuery, "EIO") == "4" {
+		return revision4
+	}
+	return revision3
 }
 
 // refuse answers a plain HTTP request.
@@ -271,6 +284,7 @@ func (srv *Server) newSession(r *http.Request, id string) *Session {
 		id:   id,
 		req:  srv.newRequest(r),
 		ctx:  valuesOnly(r),
+		rev:  revisionOf(r),
 		busy: true, // until the handler has said who receives
 		refs: 1,
 	}
@@ -334,8 +348,10 @@ func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s := srv.newSession(r, id)
-	s.transport = &polling{s: s}
-	body := append([]byte{'0'}, s.openPacket(srv.upgrades())...)
+	p := &polling{s: s, format: newFormat(s.rev, r.URL.RawQuery)}
+	s.transport = p
+	open := &batch{msgs: []*Message{control('0', string(s.openPacket(srv.upgrades())))}}
+	out := p.encode(open, "")
 	if !s.start() {
 		srv.refuse(w, r, srv.whyNot(r))
 		return
@@ -346,7 +362,7 @@ func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request) {
 	if srv.opts.InitialHeaders != nil {
 		srv.opts.InitialHeaders(w.Header(), r)
 	}
-	if err := srv.writePayload(w, r, body, true); err != nil {
+	if err := srv.writePayload(w, r, out); err != nil {
 		s.fail(ReasonTransportError, err)
 	}
 }

@@ -136,7 +136,11 @@ func (srv *Server) upgrade(w http.ResponseWriter, r *http.Request, first bool, a
 	conn := newWSConn()
 	conn.b64 = queryValue(r.URL.RawQuery, "b64") != ""
 	hj := &hijacker{ResponseWriter: w, conn: conn, attach: attach}
-	ws, err := srv.upgrader.Upgrade(hj, r, h)
+	upgrader := &srv.upgrader
+	if srv.deflate != nil && offersDeflate(r) {
+		upgrader, conn.deflate = &srv.deflater, srv.deflate
+	}
+	ws, err := upgrader.Upgrade(hj, r, h)
 	if err != nil {
 		if hj.unsupported {
 			srv.logNoHijack(w, r)

@@ -11,12 +11,22 @@ import (
 // intervals are found in tests, which count on them.
 const jitterFrom = 10 * time.Second
 
-var pingPacket = control('2', "")
+var (
+	pingPacket = control('2', "")
+	pongPacket = control('3', "")
+)
 
-// startHeartbeatLocked arms the first ping.
+// startHeartbeatLocked arms the first ping. In revision 3 the client pings, and is
+// waited for all the time.
 func (s *Session) startHeartbeatLocked() {
 	d := s.srv.opts.PingInterval
 	if d <= 0 {
+		return
+	}
+	if s.rev == revision3 {
+		if s.pinging = s.srv.opts.PingTimeout > 0; s.pinging {
+			s.armLocked(s.patience())
+		}
 		return
 	}
 	if !s.srv.opts.NoPingJitter && d >= jitterFrom {
@@ -89,6 +99,38 @@ func (s *Session) pongOverdueLocked() {
 		return
 	}
 	s.closeLocked(ReasonPingTimeout, errPongTimeout, false)
+}
+
+// patience is how long the client's heartbeat may take, with none overdue.
+func (s *Session) patience() time.Duration {
+	d := s.srv.opts.PingTimeout
+	if s.rev == revision3 {
+		d += s.srv.opts.PingInterval
+	}
+	return d
+}
+
+// heartbeat takes a ping or pong packet: each revision allows clients one of them.
+func (s *Session) heartbeat(k kind) error {
+	if s.rev == revision4 && k == kindPong {
+		s.pong()
+		return nil
+	}
+	if s.rev == revision3 && k == kindPing {
+		s.ping3()
+		return nil
+	}
+	return errHeartbeat
+}
+
+// ping3 answers the ping of a client of revision 3.
+func (s *Session) ping3() {
+	s.mu.Lock()
+	if s.pinging && s.state == stateOpen {
+		s.armLocked(s.patience())
+	}
+	s.mu.Unlock()
+	_ = s.Send(pongPacket) // the session may be over
 }
 
 // pong takes a pong packet. One that nobody asked for changes nothing.

@@ -3,6 +3,8 @@ package engineio
 import (
 	"encoding/base64"
 	"sync"
+	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/socketfleet/socketfleet/internal/wsframe"
 )
@@ -18,12 +20,39 @@ const (
 // Message is one Socket.IO packet in every form the transports need: text,
 // followed by its attachments. It is encoded once and shared by all recipients.
 type Message struct {
-	text packed // empty for NewBinary
-	att  [][]byte
-	size int
+	text  packed // empty for NewBinary
+	att   [][]byte
+	size  int
+	plain bool // never compressed
 
-	once   sync.Once // guards base64
-	base64 []packed
+	lazy atomic.Pointer[forms] // nil until a recipient needs one of them
+}
+
+// forms are the encodings that only some recipients need. Each is made for the
+// first of them and shared by all.
+type forms struct {
+	base64, base64v3 once[[]packed]
+	units            once[int] // length of the text packet as revision 3 counts it
+	deflated         once[[][]byte]
+}
+
+// once is a value made on first use.
+type once[T any] struct {
+	sync.Once
+	v T
+}
+
+func (o *once[T]) get(make func() T) T {
+	o.Do(func() { o.v = make() })
+	return o.v
+}
+
+func (m *Message) forms() *forms {
+	if f := m.lazy.Load(); f != nil {
+		return f
+	}
+	m.lazy.CompareAndSwap(nil, new(forms))
+	return m.lazy.Load()
 }
 
 // packed is a text packet in two forms that share one allocation.
@@ -75,6 +104,10 @@ func control(kind byte, data string) *Message {
 	return newPacket(kind, append(Reserve(len(data)), data...), nil)
 }
 
+// NoCompress keeps the message from being compressed, whatever its recipients
+// accept. It must be called before the first Send.
+func (m *Message) NoCompress() { m.plain = true }
+
 // Size returns how many bytes the message takes on a WebSocket, and counts in a
 // queue.
 func (m *Message) Size() int { return m.size }
@@ -87,17 +120,47 @@ func (m *Message) packets() int {
 	return 1 + len(m.att)
 }
 
-// encoded returns the attachments as text packets, encoding them on first use.
-func (m *Message) encoded() []packed {
-	m.once.Do(func() {
-		m.base64 = make([]packed, len(m.att))
-		for i, a := range m.att {
-			buf := make([]byte, prefix, prefix+base64.StdEncoding.EncodedLen(len(a)))
-			buf[typeAt] = 'b'
-			m.base64[i] = pack(base64.StdEncoding.AppendEncode(buf, a))
-		}
-	})
-	return m.base64
+// encoded returns the attachments as text packets: "b" and base64, with the packet
+// type between them in revision 3.
+func (m *Message) encoded(rev revision) []packed {
+	f := m.forms()
+	if rev == revision3 {
+		return f.base64v3.get(func() []packed { return packBase64(m.att, "b4") })
+	}
+	return f.base64.get(func() []packed { return packBase64(m.att, "b") })
+}
+
+func packBase64(att [][]byte, head string) []packed {
+	list := make([]packed, len(att))
+	for i, a := range att {
+		buf := make([]byte, typeAt, typeAt+len(head)+base64.StdEncoding.EncodedLen(len(a)))
+		buf = append(buf, head...)
+		list[i] = pack(base64.StdEncoding.AppendEncode(buf, a))
+	}
+	return list
+}
+
+// textUnits returns the length of the text packet in UTF-16 code units.
+func (m *Message) textUnits() int {
+	return m.forms().units.get(func() int { return utf16Len(m.text.packet()) })
+}
+
+// utf16Len returns how many UTF-16 code units a JavaScript string of text has.
+func utf16Len(text []byte) int {
+	n := 0
+	for len(text) > 0 {
+		r, size := utf8.DecodeRune(text)
+		n += unitsOf(r)
+		text = text[size:]
+	}
+	return n
+}
+
+func unitsOf(r rune) int {
+	if r > 0xffff {
+		return 2
+	}
+	return 1
 }
 
 // payloadSize returns the size in bytes of what appendPayload appends, without
@@ -110,13 +173,13 @@ func (m *Message) payloadSize() int {
 	return n
 }
 
-// appendPayload appends the message to a polling payload.
+// appendPayload appends the message to a polling payload of revision 4.
 func (m *Message) appendPayload(dst []byte) []byte {
 	dst = appendPacket(dst, m.text.packet())
 	if len(m.att) == 0 {
 		return dst
 	}
-	for _, p := range m.encoded() {
+	for _, p := range m.encoded(revision4) {
 		dst = appendPacket(dst, p.packet())
 	}
 	return dst

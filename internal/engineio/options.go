@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"strings"
 	"time"
 
@@ -96,6 +97,8 @@ type Options struct {
 
 	// Transports lists what clients may use; default polling and websocket.
 	Transports []string
+	// AllowEIO3 accepts clients of protocol revision 3 too: those of Socket.IO 2.x.
+	AllowEIO3 bool
 	// DisableUpgrades advertises no upgrade to clients that poll.
 	DisableUpgrades bool
 
@@ -128,6 +131,19 @@ type Options struct {
 	// CompressionThreshold is the size in bytes from which poll responses are
 	// compressed for clients that accept it; default 1024.
 	CompressionThreshold int
+	// CompressionLevel is zlib's, from 1 to 9; default 1.
+	CompressionLevel int
+	// CompressionConcurrency bounds how many responses are compressed at a time;
+	// default GOMAXPROCS. It bounds memory: a compressor takes up to 1.2 MB.
+	CompressionConcurrency int
+
+	// Deflate compresses WebSocket messages for clients that support it; nil is off.
+	Deflate *DeflateOptions
+
+	// Use wraps what serves requests, WebSocket upgrades included; the first is the
+	// outermost. CORS is answered before. For upgrades the ResponseWriter that a
+	// middleware passes on must be hijackable, if only through an Unwrap method.
+	Use []func(http.Handler) http.Handler
 
 	// OnConnectionError hears of every refused request. It must not block.
 	OnConnectionError func(e *ConnectionError)
@@ -161,6 +177,14 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.AddressHandshakeBurst, 5*o.AddressHandshakeRate)
 	setDefault(&o.HighWaterBytes, 64<<10)
 	setDefault(&o.CompressionThreshold, 1024)
+	setDefault(&o.CompressionLevel, fastest)
+	setDefault(&o.CompressionConcurrency, runtime.GOMAXPROCS(0))
+	if o.Deflate != nil {
+		deflate := *o.Deflate
+		setDefault(&deflate.Threshold, 1024)
+		setDefault(&deflate.Level, fastest)
+		o.Deflate = &deflate
+	}
 	if o.Transports == nil {
 		o.Transports = []string{Polling, WebSocket}
 	}
@@ -181,6 +205,12 @@ func (o *Options) check() error {
 		if name != Polling && name != WebSocket {
 			return fmt.Errorf("engineio: options: unknown transport %q", name)
 		}
+	}
+	if o.CompressionLevel < 1 || o.CompressionLevel > 9 {
+		return errors.New("engineio: options: compression level not from 1 to 9")
+	}
+	if d := o.Deflate; d != nil && (d.Level < 1 || d.Level > 9) {
+		return errors.New("engineio: options: deflate level not from 1 to 9")
 	}
 	if o.NodeID != "" && !sid.ValidNode(o.NodeID) {
 		return fmt.Errorf("engineio: options: node id %q: want 1 to %d letters, digits, '-' or '_'", o.NodeID, sid.MaxNode)

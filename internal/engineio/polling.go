@@ -15,18 +15,26 @@ import (
 // here they are served side by side, and neither may overtake the other.
 const settle = 25 * time.Millisecond
 
-// Bodies of responses that carry no message.
+// Types of the packets in responses that carry no message.
 const (
-	bodyClose       = "1"
-	bodyNoop        = "6"
-	bodyNoopClose   = "6\x1e1" // answers the first poll after a close
+	tailClose     = "1"
+	tailNoop      = "6"
+	tailNoopClose = "61" // answers the first poll after a close
+)
+
+const (
+	mimeText        = "text/plain; charset=UTF-8"
 	mimeOctetStream = "application/octet-stream"
 )
 
-// polling is HTTP long-polling, as in engine.io transports/polling.ts. All fields
-// are guarded by the session's lock.
+// polling is HTTP long-polling, as in engine.io transports/polling.ts and, with
+// JSONP, polling-jsonp.ts.
 type polling struct {
-	s    *Session
+	// Immutable.
+	s      *Session
+	format format
+
+	// Guarded by the session's lock.
 	get  *pollGet  // the waiting GET; nil: none
 	post *pollPost // the POST being read or handled; nil: none
 
@@ -37,7 +45,7 @@ type polling struct {
 type pollGet struct {
 	ready chan struct{} // closed by wake
 	woken bool
-	final string // the whole answer, when it is not what the queue holds
+	final string // the packet types that are the whole answer; empty: what is queued
 }
 
 // pollPost is one POST until its packets have been handled.
@@ -57,10 +65,10 @@ func (p *polling) wake() {
 	}
 }
 
-// answer ends the waiting GET with a body of its own. What is queued stays.
-func (p *polling) answer(body string) {
+// answer ends the waiting GET with packets of its own. What is queued stays.
+func (p *polling) answer(tail string) {
 	if p.get != nil && p.get.final == "" {
-		p.get.final = body
+		p.get.final = tail
 		p.wake()
 	}
 }
@@ -74,7 +82,7 @@ func (p *polling) finish() bool {
 	return false
 }
 
-func (p *polling) end() { p.answer(bodyClose) }
+func (p *polling) end() { p.answer(tailClose) }
 
 // kill frees a POST whose body is still being read.
 func (p *polling) kill(bool) {
@@ -142,8 +150,8 @@ func (s *Session) awaitPoll(w http.ResponseWriter, r *http.Request, p *polling, 
 	case <-g.ready:
 	case <-r.Context().Done():
 	}
-	body := buffers.get()
-	defer buffers.put(body)
+	b := batches.Get().(*batch)
+	defer b.release()
 	s.mu.Lock()
 	if !g.woken {
 		p.get = nil
@@ -151,52 +159,66 @@ func (s *Session) awaitPoll(w http.ResponseWriter, r *http.Request, p *polling, 
 		s.mu.Unlock()
 		return
 	}
-	taken, compress := p.takeLocked(g, body)
+	tail := p.takeLocked(g, b)
 	s.mu.Unlock()
 
-	err := s.srv.writePayload(w, r, *body, compress)
+	err := s.srv.writePayload(w, r, p.encode(b, tail))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.out.Done(taken)
+	s.out.Done(b.taken)
 	if err != nil {
 		s.failLocked(p, err)
 	}
 }
 
-// takeLocked frees the GET's slot and moves what it answers with to body. It
-// returns how many bytes left the queue, and whether any may be compressed.
-func (p *polling) takeLocked(g *pollGet, body *[]byte) (taken int, compress bool) {
+// takeLocked frees the GET's slot and moves what it answers with to b. It returns
+// the types of the packets that follow.
+func (p *polling) takeLocked(g *pollGet, b *batch) (tail string) {
 	s := p.s
 	p.get = nil
 	if g.final != "" {
-		*body = append(*body, g.final...)
-		return 0, false
+		return g.final
 	}
-	packets := 0
 	limit := int(s.srv.opts.MaxPayload)
-	var one [1]*Message
+	size := 0
 	for s.out.Len() > 0 {
 		next := s.out.Peek()
-		if size := next.payloadSize(); packets > 0 && limit > 0 && len(*body)+1+size > limit {
+		if size += 1 + p.format.sizeOf(next); len(b.msgs) > 0 && limit > 0 && size > 1+limit {
 			break
 		}
-		_, n := s.out.Take(one[:0], 0)
-		taken += n
-		packets += next.packets()
-		*body = next.appendPayload(*body)
+		var n int
+		b.msgs, n = s.out.Take(b.msgs, 0)
+		b.taken += n
 	}
-	c := &s.srv.count
-	c.packetsOut.Add(uint64(packets))
-	c.bytesOut.Add(uint64(len(*body)))
 	if s.state == stateClosing && s.out.Len() == 0 {
-		if packets == 0 {
-			*body = append(*body, bodyNoopClose...)
-		} else {
-			*body = append(*body, separator, bodyClose[0])
+		tail = tailClose
+		if len(b.msgs) == 0 {
+			tail = tailNoopClose
 		}
 		s.endLocked(s.reason, nil)
 	}
-	return taken, packets > 0
+	return tail
+}
+
+// payload is a poll response.
+type payload struct {
+	body     []byte
+	mime     string
+	compress bool // if the client accepts it
+}
+
+// encode makes the response of what has been taken.
+func (p *polling) encode(b *batch, tail string) payload {
+	var out payload
+	packets := 0
+	for _, m := range b.msgs {
+		packets += m.packets()
+		out.compress = out.compress || !m.plain
+	}
+	b.buf, out.mime = p.format.append(b.buf, b.msgs, tail)
+	out.body = b.buf
+	p.s.countOut(packets, len(out.body))
+	return out
 }
 
 // servePost takes a payload from the client.
@@ -212,7 +234,7 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case p.post != nil:
 		bad = errPostOverlap
-	case r.Header.Get("Content-Type") == mimeOctetStream:
+	case s.rev == revision4 && r.Header.Get("Content-Type") == mimeOctetStream:
 		bad = errInvalidContent
 	}
 	if bad != nil {
@@ -227,7 +249,7 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 	defer s.release()
 
-	status, err := s.takePost(w, r, post)
+	status, err := s.takePost(w, r, p, post)
 	s.mu.Lock()
 	p.post = nil
 	if err != nil {
@@ -243,7 +265,7 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 
 // takePost reads and handles a payload. It returns the status to answer with, and
 // why the session has to end.
-func (s *Session) takePost(w http.ResponseWriter, r *http.Request, post *pollPost) (int, error) {
+func (s *Session) takePost(w http.ResponseWriter, r *http.Request, p *polling, post *pollPost) (int, error) {
 	body := buffers.get()
 	defer buffers.put(body)
 	status := s.readBody(w, r, post, body)
@@ -259,14 +281,35 @@ func (s *Session) takePost(w http.ResponseWriter, r *http.Request, post *pollPos
 	case closed:
 		return http.StatusBadRequest, nil
 	}
-	payload := *body
-	if !utf8.Valid(payload) {
-		payload = bytes.ToValidUTF8(payload, []byte("\uFFFD"))
-	}
-	if err := s.receivePayload(payload); err != nil {
+	if err := p.receiveBody(*body, r.Header.Get("Content-Type") == mimeOctetStream); err != nil {
 		return http.StatusBadRequest, err
 	}
 	return http.StatusOK, nil
+}
+
+// cutter cuts the first packet off a payload; more tells whether another follows.
+type cutter func(payload []byte) (p packet, rest []byte, more bool)
+
+// receiveBody handles a POST body. A form without a payload is nothing, as in the
+// reference.
+func (p *polling) receiveBody(body []byte, binary bool) error {
+	next := cutter(nextPacket)
+	if p.format.rev == revision3 {
+		next = nextText3
+	}
+	switch {
+	case p.format.jsonp:
+		var ok bool
+		if body, ok = formPayload(body); !ok {
+			return nil
+		}
+	case binary:
+		return p.s.receivePayload(body, nextBinary3)
+	}
+	if !utf8.Valid(body) {
+		body = bytes.ToValidUTF8(body, []byte("\uFFFD"))
+	}
+	return p.s.receivePayload(body, next)
 }
 
 func (s *Session) readBody(w http.ResponseWriter, r *http.Request, post *pollPost, body *[]byte) int {
@@ -294,13 +337,13 @@ func (s *Session) readBody(w http.ResponseWriter, r *http.Request, post *pollPos
 }
 
 // receivePayload handles the packets of a POST body up to the first bad one.
-func (s *Session) receivePayload(payload []byte) error {
+func (s *Session) receivePayload(payload []byte, next cutter) error {
 	limit := s.srv.opts.MaxPacketsPerPayload
 	for n := 0; ; n++ {
 		if limit > 0 && n == limit {
 			return errTooManyPackets
 		}
-		p, rest, more := nextPacket(payload)
+		p, rest, more := next(payload)
 		if p.kind == kindClose {
 			s.pollClosed()
 			return nil
@@ -323,7 +366,7 @@ func (s *Session) pollClosed() {
 	p, ok := s.transport.(*polling)
 	if ok && s.state != stateClosed {
 		p.settleLocked()
-		p.answer(bodyNoop)
+		p.answer(tailNoop)
 	}
 	s.closeLocked(ReasonTransportClose, nil, false)
 }

@@ -242,7 +242,7 @@ func TestGracefulCloseFlushesWhatTheWaitingGetTakes(t *testing.T) {
 		resp := recvFrom(t, "GET", get)
 		if resp.body == "4bye" {
 			resp = p.do(http.MethodGet, p.query, "")
-			if resp.body != bodyNoopClose {
+			if resp.body != "6\x1e1" {
 				t.Errorf("next GET %q", resp.body)
 			}
 		} else if resp.body != "4bye\x1e1" {

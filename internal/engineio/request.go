@@ -114,6 +114,17 @@ func (q *Request) Issued() time.Time { return q.issued }
 // queryValue returns the last value of a parameter, as the URL standard parses
 // queries: malformed escapes stand for themselves.
 func queryValue(raw, name string) string {
+	value, _ := queryLookup(raw, name)
+	return value
+}
+
+// queryHas reports whether a parameter is there, even if empty.
+func queryHas(raw, name string) bool {
+	_, found := queryLookup(raw, name)
+	return found
+}
+
+func queryLookup(raw, name string) (value string, found bool) {
 	for raw != "" {
 		pair := raw
 		if i := strings.LastIndexByte(raw, '&'); i >= 0 {
@@ -123,10 +134,10 @@ func queryValue(raw, name string) string {
 		}
 		key, value, _ := strings.Cut(pair, "=")
 		if unescape(key) == name {
-			return unescape(value)
+			return unescape(value), true
 		}
 	}
-	return ""
+	return "", false
 }
 
 func unescape(s string) string {

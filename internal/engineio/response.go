@@ -9,16 +9,17 @@ import (
 
 // writePayload sends a poll response. An error says that the client may not have
 // got it.
-func (srv *Server) writePayload(w http.ResponseWriter, r *http.Request, body []byte, compress bool) error {
+func (srv *Server) writePayload(w http.ResponseWriter, r *http.Request, p payload) error {
 	rc := http.NewResponseController(w)
 	h := w.Header()
-	h.Set("Content-Type", "text/plain; charset=UTF-8")
+	h.Set("Content-Type", p.mime)
 	srv.pollHeaders(h, r)
-	if compress && srv.opts.CompressionThreshold > 0 && len(body) >= srv.opts.CompressionThreshold {
+	body := p.body
+	if p.compress && srv.gzip.wants(len(body)) {
 		if name := negotiate(r.Header["Accept-Encoding"]); name != "" {
 			packed := buffers.get()
 			defer buffers.put(packed)
-			deflate(name, body, packed)
+			srv.gzip.append(name, body, packed)
 			body = *packed
 			h.Set("Content-Encoding", name)
 		}

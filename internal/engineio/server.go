@@ -25,9 +25,13 @@ type Server struct {
 	// Immutable after NewServer.
 	opts     Options
 	handler  Handler
+	serve    http.Handler // routed, inside Options.Use
 	origins  origins
 	upgrader websocket.Upgrader
-	customID bool // ids come from Options.GenerateID and have any form
+	deflater websocket.Upgrader // for clients with permessage-deflate
+	gzip     *compression       // of poll responses
+	deflate  *compression       // of WebSocket messages; nil: off
+	customID bool               // ids come from Options.GenerateID and have any form
 
 	count      counters
 	budget     budget
@@ -62,6 +66,11 @@ func NewServer(opts Options, h Handler) (*Server, error) {
 		customID: opts.GenerateID != nil,
 		sessions: make(map[string]*Session),
 		idle:     make(chan struct{}),
+		gzip:     newCompression(opts.CompressionThreshold, opts.CompressionLevel, opts.CompressionConcurrency),
+	}
+	srv.serve = http.HandlerFunc(srv.route)
+	for _, use := range slices.Backward(opts.Use) {
+		srv.serve = use(srv.serve)
 	}
 	srv.budget.limit = opts.MaxTotalQueueBytes
 	srv.addresses.opts = &srv.opts
@@ -74,6 +83,11 @@ func NewServer(opts Options, h Handler) (*Server, error) {
 		WriteBufferPool:  &srv.writerPool,
 		CheckOrigin:      func(*http.Request) bool { return true }, // decided in verify
 		Error:            upgradeError,
+	}
+	if d := opts.Deflate; d != nil {
+		srv.deflate = newCompression(d.Threshold, d.Level, opts.CompressionConcurrency)
+		srv.deflater = srv.upgrader
+		srv.deflater.EnableCompression = true
 	}
 	return srv, nil
 }

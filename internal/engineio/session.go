@@ -10,10 +10,6 @@ import (
 	"github.com/socketfleet/socketfleet/internal/outq"
 )
 
-// revision is the protocol revision served. It belongs to the session: whatever a
-// later request of the session claims is checked against it.
-const revision = 4
-
 // Handler is called once per session, before any of its packets is read, and
 // returns who receives them. It must not block.
 type Handler func(s *Session) Receiver
@@ -45,6 +41,7 @@ type Session struct {
 	id  string
 	req Request
 	ctx context.Context
+	rev revision
 
 	receiver Receiver // written before busy is first cleared
 
@@ -80,7 +77,7 @@ func (s *Session) Request() *Request { return &s.req }
 func (s *Session) Context() context.Context { return s.ctx }
 
 // Protocol returns the Engine.IO protocol revision.
-func (s *Session) Protocol() int { return revision }
+func (s *Session) Protocol() int { return int(s.rev) }
 
 // Transport returns the name of the current transport.
 func (s *Session) Transport() string {
@@ -269,14 +266,17 @@ func (s *Session) receive(p packet) error {
 			data = decodeBase64(data)
 		}
 		s.deliver(false, data)
-	case kindPong:
-		s.pong()
-	case kindPing:
-		return errHeartbeat
+	case kindPong, kindPing:
+		return s.heartbeat(p.kind)
 	case kindInvalid:
 		return errParser
 	}
 	return nil
+}
+
+func (s *Session) countOut(packets, bytes int) {
+	s.srv.count.packetsOut.Add(uint64(packets))
+	s.srv.count.bytesOut.Add(uint64(bytes))
 }
 
 // reasonOf is the reason that goes with an error of receive.

@@ -93,7 +93,7 @@ func (s *Session) promoteLocked() {
 	s.srv.count.upgraded.Add(1)
 	if s.pinging && s.state == stateOpen {
 		// The ping may have left over polling a moment ago.
-		s.armLocked(s.srv.opts.PingTimeout)
+		s.armLocked(s.patience())
 	}
 	if s.out.Len() > 0 || s.state == stateClosing {
 		w.wake()
@@ -141,7 +141,7 @@ func (s *Session) onProbeTimer(p *probe) {
 	if p.probed {
 		next = min(next, noopEvery)
 		if t, ok := s.transport.(*polling); ok && t.ready() {
-			t.answer(bodyNoop)
+			t.answer(tailNoop)
 		}
 	}
 	p.timer.Reset(next)

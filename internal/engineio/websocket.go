@@ -35,6 +35,8 @@ type wsConn struct {
 	nc   net.Conn
 	b64  bool // the client wants binary messages as base64
 
+	deflate *compression // nil: not negotiated
+
 	flusher func() // flush, bound once: a go statement with a method allocates
 
 	// Owned by the reader.
@@ -150,10 +152,7 @@ func (w *wsConn) readAll() error {
 }
 
 func (w *wsConn) handle(binary bool, data []byte) {
-	p := packet{kind: kindBinary, data: data}
-	if !binary {
-		p = decodePacket(data)
-	}
+	p := w.decode(binary, data)
 	if !w.active {
 		w.active = w.s.receiveProbe(w, p)
 		return
@@ -165,6 +164,19 @@ func (w *wsConn) handle(binary bool, data []byte) {
 	if err := w.s.receive(p); err != nil {
 		w.s.fail(reasonOf(err), err)
 	}
+}
+
+func (w *wsConn) decode(binary bool, data []byte) packet {
+	v3 := w.s.rev == revision3
+	switch {
+	case binary && v3:
+		return decodeBinary3(data)
+	case binary:
+		return packet{kind: kindBinary, data: data}
+	case v3:
+		return decodePacket3(data)
+	}
+	return decodePacket(data)
 }
 
 // readMessage reads one message into a borrowed buffer. The buffer is borrowed

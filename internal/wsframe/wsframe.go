@@ -11,6 +11,10 @@ const (
 	Pong   byte = 0xA
 )
 
+// Compressed, added to an opcode, sets the bit that marks a message of
+// permessage-deflate (RFC 7692).
+const Compressed byte = 0x40
+
 // Close codes that servers send.
 const (
 	CodeProtocolError = 1002
