@@ -42,7 +42,11 @@ func OptionsFromEnv(prefix string) (*Options, error) {
 // setFields reads the fields of a struct and returns how many variables are set.
 func setFields(v reflect.Value, prefix string) (n int, err error) {
 	for i := range v.NumField() {
-		name := prefix + envName(v.Type().Field(i).Name)
+		field := v.Type().Field(i).Name
+		if field == "Adapter" {
+			continue // its variable is that of AdapterURL
+		}
+		name := prefix + envName(field)
 		text := os.Getenv(name)
 		if text == "" || v.Field(i).Type() == reflect.TypeFor[*RecoveryOptions]() {
 			continue
