@@ -152,7 +152,7 @@ func (a *recovering) Claim(_ context.Context, pid string, offset adapter.Offset)
 	if _, ok := a.missedLocked(s, from); !ok {
 		return nil, fmt.Errorf("%w: it missed more than is kept", adapter.ErrNoSession)
 	}
-	s.claimed = true
+	s.claimed, s.had, s.from = true, had, from
 	a.claims[s.ID]++
 	return &claim{a: a, s: s, from: from, had: had}, nil
 }

@@ -30,6 +30,10 @@ type session struct {
 	head    uint64        // the newest event when it was saved
 	elem    *list.Element // its place in sessions.order; nil once dropped
 	claimed bool
+
+	// had and from are what start told a connection that has been lost again before
+	// its client showed that it was back. Zero is none.
+	had, from uint64
 }
 
 // start says where a client that presents offset resumes: behind event from. had
@@ -51,6 +55,8 @@ func (s *session) start(l *packetLog, offset adapter.Offset) (from, had uint64, 
 		return 0, 0, false
 	case had >= s.sent.last:
 		return s.head, had, true // it has all it was sent, however long ago that was
+	case had == s.had:
+		return s.from, had, true // as when it was last asked
 	}
 	return had, had, true
 }
@@ -66,6 +72,7 @@ func (t *sessions) add(s *session) {
 		t.byPID = make(map[string]*session)
 	}
 	if old := t.byPID[s.PID]; old != nil {
+		s.had, s.from = old.had, old.from
 		t.remove(old)
 	}
 	t.byPID[s.PID] = s

@@ -88,18 +88,22 @@ func answer(srv *core.Server, event string, fn func(*core.Socket) error) {
 	core.OnArgs(srv, event, func(_ context.Context, s *core.Socket, _ core.Args) error { return fn(s) })
 }
 
+// askBack waits off the dispatcher: the suite sends the event again while its
+// answers are still missing.
 func askBack(_ context.Context, s *core.Socket, _ core.Args) error {
-	ctx, cancel := context.WithTimeout(s.Context(), 10*time.Second)
-	defer cancel()
-	args, err := core.EmitWithAck[core.Args](ctx, s, "ack")
-	if err != nil {
-		return err
-	}
-	var number int
-	var object struct{ Test bool }
-	if args.Decode(0, &number) == nil && args.Decode(1, &object) == nil && number == 5 && object.Test {
-		return s.Emit("got it")
-	}
+	go func() {
+		ctx, cancel := context.WithTimeout(s.Context(), 10*time.Second)
+		defer cancel()
+		args, err := core.EmitWithAck[core.Args](ctx, s, "ack")
+		if err != nil {
+			return // one case of the suite never answers
+		}
+		var number int
+		var object struct{ Test bool }
+		if args.Decode(0, &number) == nil && args.Decode(1, &object) == nil && number == 5 && object.Test {
+			_ = s.Emit("got it") // the client may have gone
+		}
+	}()
 	return nil
 }
 
