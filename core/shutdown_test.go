@@ -38,6 +38,7 @@ func TestShutdownEndsInOrder(t *testing.T) {
 			answers <- a.At(0)
 		}()
 		recv(t, "the handler", entered)
+		_ = c.Emit("another") // behind the first event's request, which so is answered
 		_ = s.Emit("queued")
 		down := make(chan error, 1)
 		go func() { down <- r.Shutdown(within(t, wait)) }()
