@@ -25,8 +25,9 @@ type Namespace struct {
 	opened  chan struct{} // closed when adapter and openErr are set
 	hooks   hooks
 	ackID   atomic.Uint64
-	events  taskQueue // server-side events
-	changes taskQueue // of rooms
+	events  taskQueue   // server-side events
+	changes taskQueue   // of rooms
+	used    atomic.Bool // a socket has been connected
 
 	// Guarded by Server.mu.
 	dynamic bool          // made for a client, and counted as such
@@ -114,6 +115,7 @@ func (n *Namespace) Socket(id string) (*Socket, bool) {
 }
 
 func (n *Namespace) add(s *Socket) {
+	n.used.Store(true)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.sockets[s.id] = s

@@ -171,7 +171,7 @@ func (srv *Server) familyOf(ctx context.Context, name string, auth json.RawMessa
 }
 
 // release returns a reference. An empty dynamic namespace is removed where the
-// options say so, or when it never had an adapter.
+// options say so, or when it never had an adapter or a socket.
 func (n *Namespace) release() {
 	srv := n.srv
 	srv.mu.Lock()
@@ -186,7 +186,9 @@ func (n *Namespace) collectLocked() {
 	if n.refs > 0 || !n.dynamic || n.closing != nil || srv.closed {
 		return
 	}
-	if n.openErr == nil && (!srv.opts.CleanupEmptyNamespaces || n.savedSessions() > 0) {
+	// Clients that are refused everywhere must not use up MaxDynamicNamespaces.
+	keeps := n.openErr == nil && n.used.Load()
+	if keeps && (!srv.opts.CleanupEmptyNamespaces || n.savedSessions() > 0) {
 		return
 	}
 	n.closing = make(chan struct{})
