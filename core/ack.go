@@ -85,6 +85,7 @@ func (s *Socket) addAck(a *pendingAck) error {
 		return ErrDisconnected
 	}
 	if exceeds(len(s.acks)+1, s.nsp.srv.opts.MaxPendingAcks) {
+		s.nsp.srv.stats.limit("pending_acks")
 		return ErrTooManyAcks
 	}
 	if s.acks == nil {
@@ -112,6 +113,9 @@ func (s *Socket) onAck(p *parser.Packet) {
 	a, ok := s.forgetAck(p.ID)
 	if !ok {
 		s.nsp.srv.stats.unknownAcks.Add(1)
+		if p.ID >= s.nsp.ackID.Load() { // else it is late, and others were asked too
+			s.client.strayAck()
+		}
 		return
 	}
 	packet := &adapter.Packet{Data: ownData(p), Attachments: ownAttachments(p.Attachments)}

@@ -17,6 +17,7 @@ import (
 type BroadcastOperator struct {
 	nsp    *Namespace
 	target adapter.Target
+	key    string // of KeepLatest
 }
 
 // To adds the members of rooms to the selection; a socket in several of them is
@@ -62,6 +63,7 @@ func (b BroadcastOperator) Emit(event string, args ...any) error {
 	if err != nil {
 		return err
 	}
+	p.Meta.Key = b.key
 	b.nsp.outgoing(Outgoing{Event: event, Args: args, Target: b.target})
 	return b.nsp.adapter.Broadcast(p, b.target)
 }

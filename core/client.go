@@ -34,12 +34,14 @@ type client struct {
 	text       parser.Decoder
 	dec        packetDecoder // text, or one of Options.Parser
 	reassembly *time.Timer   // runs while attachments are awaited
+	strays     int           // acknowledgements of what was never sent
 
 	mu      sync.Mutex // guards the following
 	entries []entry    // a handful at most: MaxNamespacesPerClient
 	left    []string   // namespaces this server ended, whose late packets are ignored
 	closed  bool
 	connect *time.Timer // ends a connection that joins no namespace
+	age     *time.Timer // ends an old connection; nil: never
 }
 
 // entry is a namespace the client has joined or is joining.
@@ -62,9 +64,13 @@ func (srv *Server) open(sess *engineio.Session) engineio.Receiver {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = !srv.keep(c)
+	if !c.closed {
+		c.ageLocked()
+	}
 	if d := srv.opts.ConnectTimeout; d > 0 && !c.closed {
 		c.connect = time.AfterFunc(d, func() {
 			srv.stats.connectTimeouts.Add(1)
+			srv.stats.limit("connect_timeout")
 			c.forceClose(nil, true)
 		})
 	}
@@ -93,7 +99,7 @@ func (c *client) take(p parser.Packet, done bool, err error) {
 		c.violation(errors.New("binary packet before a namespace was joined"))
 	default:
 		c.reassembly = time.AfterFunc(reassemblyTimeout, func() {
-			c.violation(errors.New("attachments did not arrive in time"))
+			c.violation(errReassembly)
 		})
 	}
 }
@@ -114,6 +120,9 @@ func (c *client) end(reason DisconnectReason, err error) {
 	c.closed = true
 	entries := c.entries
 	c.entries = nil
+	if c.age != nil {
+		c.age.Stop()
+	}
 	c.stopConnectTimerLocked()
 	c.mu.Unlock()
 	for _, e := range entries {
@@ -133,6 +142,7 @@ func (c *client) forceClose(err error, flush bool) {
 // violation ends the connection of a client that broke the protocol.
 func (c *client) violation(err error) {
 	c.srv.stats.protocolErrors.Add(1)
+	c.srv.stats.violated(err)
 	c.srv.log.Debug("socketio: bad packet", "event", "packet.refused", "remote", c.sess.Request().RemoteAddr(), "err", err)
 	c.forceClose(err, true)
 }
@@ -195,6 +205,7 @@ func (c *client) handle(p *parser.Packet) {
 	case parser.Event:
 		if !s.receive(p) {
 			c.srv.stats.inboundOverflows.Add(1)
+			c.srv.stats.limit("inbound_bytes")
 			c.forceClose(errInboundOverflow, false)
 		}
 	case parser.Ack:

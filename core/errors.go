@@ -23,6 +23,14 @@ var (
 	// a slow consumer; and by a broadcast when the queue of messages to other nodes
 	// is full, after the sockets of this node have received it.
 	ErrQueueFull = adapter.ErrQueueFull
+	// ErrQueuePackets is ErrQueueFull for Options.MaxQueuePackets.
+	ErrQueuePackets = errors.New("socketio: too many packets queued")
+	// ErrQueueBudget is the cause of the disconnection of a client that had fallen
+	// behind furthest when all queues together exceeded Options.MaxTotalQueueBytes.
+	ErrQueueBudget = errors.New("socketio: the queues of all clients hold too much")
+	// ErrWriteTimeout is the cause of the disconnection of a client that took longer
+	// than Options.WriteTimeout to read what was written to it.
+	ErrWriteTimeout = errors.New("socketio: write timed out")
 	// ErrDropped is returned by TryEmit when the socket was not ready to receive.
 	ErrDropped = errors.New("socketio: volatile event dropped")
 	// ErrReserved is returned for event names the protocol keeps for itself.
@@ -45,6 +53,12 @@ func publicError(err error) error {
 		return ErrDisconnected
 	case errors.Is(err, engineio.ErrQueueFull):
 		return fmt.Errorf("socketio: slow consumer: %w", ErrQueueFull)
+	case errors.Is(err, engineio.ErrQueuePackets):
+		return fmt.Errorf("socketio: slow consumer: %w", ErrQueuePackets)
+	case errors.Is(err, engineio.ErrBudget):
+		return fmt.Errorf("socketio: slow consumer: %w", ErrQueueBudget)
+	case errors.Is(err, engineio.ErrWriteTimeout):
+		return fmt.Errorf("socketio: slow consumer: %w", ErrWriteTimeout)
 	}
 	return err
 }

@@ -53,6 +53,8 @@ type delivery struct {
 	msg   *engineio.Message
 	err   error // why there is no msg
 	count int
+
+	latest *engineio.Latest // nil unless the packet replaces another one
 }
 
 var _ adapter.Delivery = (*delivery)(nil)
@@ -65,7 +67,7 @@ func (d *delivery) To(m adapter.Member) error {
 		return d.err
 	}
 	d.count++
-	return m.(*Socket).deliver(d.msg, d.flags, d.ack)
+	return m.(*Socket).deliver(d.msg, d.flags, d.ack, d.latest)
 }
 
 func (d *delivery) Count() int { return d.count }
@@ -75,6 +77,7 @@ func (d *delivery) encode() {
 	if d.ack != nil {
 		id = d.ack.id
 	}
+	d.latest = d.n.latest(d.p, d.ack)
 	d.msg, d.err = d.n.srv.encode(parser.Event, d.n.name, id, d.ack != nil, d.p.Data, d.p.Attachments)
 	if d.err != nil { // which an adapter has nowhere to return to from a broadcast
 		d.n.srv.log.Warn("socketio: event not sent", "event", "packet.unencodable", "nsp", d.n.name, "err", d.err)

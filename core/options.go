@@ -71,6 +71,23 @@ type Options struct {
 	// MaxQueueBytes bounds what is queued for one client, in bytes; a client over
 	// it is disconnected as a slow consumer. Default 1 MiB.
 	MaxQueueBytes int
+	// MaxQueuePackets bounds the packets queued for one client, likewise. Default
+	// 16,384.
+	MaxQueuePackets int
+	// MaxTotalQueueBytes bounds what is queued for all clients together, in bytes;
+	// an event for many of them counts in every queue. Beyond it the clients that
+	// have fallen behind furthest are disconnected until nine tenths are left; it may
+	// be exceeded for a tenth of a second. Default: a quarter of the memory limit of
+	// the Go runtime (GOMEMLIMIT), or 512 MiB without one.
+	MaxTotalQueueBytes int64
+	// OnSlowConsumer, when not nil, is asked when a client reaches MaxQueueBytes or
+	// MaxQueuePackets, instead of disconnecting it at once. It runs on a goroutine of
+	// its own and is not asked again before the queue has fallen to half its bound.
+	// MaxTotalQueueBytes and WriteTimeout do not ask.
+	OnSlowConsumer func(c SlowConsumer) Decision
+	// HighWaterBytes is how much may be queued for one client before volatile events
+	// are dropped, in bytes. Default 64 KiB.
+	HighWaterBytes int
 	// MaxInboundBytes bounds the events of one socket that wait for their
 	// handlers, in bytes; beyond it the connection is not read. While this server
 	// waits for an acknowledgement on that connection reading goes on up to four
@@ -84,6 +101,33 @@ type Options struct {
 	EventBurst int
 	// MaxConnections bounds the connections of this server. Default: no bound.
 	MaxConnections int
+	// MaxConnectionsPerAddress bounds the connections of one client address. An
+	// address is what TrustedProxies say it is: behind a proxy that is not listed all
+	// clients share the proxy's. Of IPv6 the first 64 bits count. Default: no bound.
+	MaxConnectionsPerAddress int
+	// MaxConnectionAge bounds the life of a connection, less up to a tenth at random;
+	// clients then reconnect, to another node perhaps. Default: no bound.
+	MaxConnectionAge time.Duration
+	// HandshakeRate bounds the new connections per second on average, with bursts of
+	// HandshakeBurst, by default two seconds' worth. Others are answered 503 with
+	// Retry-After. Default: no bound.
+	HandshakeRate  int
+	HandshakeBurst int
+	// AddressHandshakeRate bounds the new connections per second of one client
+	// address, with bursts of AddressHandshakeBurst, by default five seconds' worth.
+	// Others are answered 429 with Retry-After. Default: no bound.
+	AddressHandshakeRate  int
+	AddressHandshakeBurst int
+	// UnknownSessionRate bounds the requests per second of one client address that
+	// name a session this server does not know, with bursts of five seconds' worth.
+	// Others are answered 429 and not forwarded to other nodes. Default: no bound.
+	UnknownSessionRate int
+	// SessionRequestRate bounds the polling requests per second of one connection,
+	// with bursts of two seconds' worth; a client over it is disconnected. Default:
+	// no bound.
+	SessionRequestRate int
+	// MaxPacketsPerPayload bounds the packets of one polling request. Default 1,000.
+	MaxPacketsPerPayload int
 	// MaxNamespacesPerClient bounds the namespaces of one connection. Default 8.
 	MaxNamespacesPerClient int
 	// MaxDynamicNamespaces bounds the namespaces made for OfFunc and OfPattern.
@@ -96,6 +140,10 @@ type Options struct {
 	MaxRoomsPerSocket int
 	// MaxPendingAcks bounds the acknowledgements one socket owes. Default 1,000.
 	MaxPendingAcks int
+	// MaxUnknownAcks bounds the acknowledgements one connection may send of events
+	// that were never sent to anybody; it is closed beyond it. Late answers do not
+	// count. Default 100.
+	MaxUnknownAcks int
 
 	// Origins lists the browser origins that may connect, such as
 	// "https://example.com"; "*" allows all. It governs CORS and WebSocket alike.
@@ -154,6 +202,7 @@ func (o *Options) withDefaults() (Options, error) {
 	setDefault(&out.MaxRoomsPerSocket, 1000)
 	setDefault(&out.EventBurst, 5*out.EventRate)
 	setDefault(&out.MaxPendingAcks, 1000)
+	setDefault(&out.MaxUnknownAcks, 100)
 	if out.Logger == nil {
 		out.Logger = slog.Default()
 	}
@@ -194,21 +243,32 @@ func exceeds(n, limit int) bool { return limit >= 0 && n > limit }
 // engine translates the options the Engine.IO layer needs.
 func (o *Options) engine() engineio.Options {
 	return engineio.Options{
-		Path:            o.Path,
-		NodeID:          o.NodeID,
-		PingInterval:    o.PingInterval,
-		PingTimeout:     o.PingTimeout,
-		UpgradeTimeout:  o.UpgradeTimeout,
-		WriteTimeout:    o.WriteTimeout,
-		Transports:      o.Transports,
-		DisableUpgrades: o.DisableUpgrades,
-		MaxPayload:      o.MaxPayload,
-		MaxQueueBytes:   o.MaxQueueBytes,
-		MaxConnections:  o.MaxConnections,
-		Origins:         o.Origins,
-		TrustedProxies:  o.TrustedProxies,
-		AllowRequest:    o.AllowRequest,
-		Cookie:          o.Cookie,
-		Logger:          o.Logger,
+		Path:                     o.Path,
+		NodeID:                   o.NodeID,
+		PingInterval:             o.PingInterval,
+		PingTimeout:              o.PingTimeout,
+		UpgradeTimeout:           o.UpgradeTimeout,
+		WriteTimeout:             o.WriteTimeout,
+		Transports:               o.Transports,
+		DisableUpgrades:          o.DisableUpgrades,
+		MaxPayload:               o.MaxPayload,
+		MaxQueueBytes:            o.MaxQueueBytes,
+		MaxQueuePackets:          o.MaxQueuePackets,
+		MaxTotalQueueBytes:       o.MaxTotalQueueBytes,
+		HighWaterBytes:           o.HighWaterBytes,
+		MaxPacketsPerPayload:     o.MaxPacketsPerPayload,
+		MaxConnectionsPerAddress: o.MaxConnectionsPerAddress,
+		HandshakeRate:            o.HandshakeRate,
+		HandshakeBurst:           o.HandshakeBurst,
+		AddressHandshakeRate:     o.AddressHandshakeRate,
+		AddressHandshakeBurst:    o.AddressHandshakeBurst,
+		UnknownSessionRate:       o.UnknownSessionRate,
+		SessionRequestRate:       o.SessionRequestRate,
+		MaxConnections:           o.MaxConnections,
+		Origins:                  o.Origins,
+		TrustedProxies:           o.TrustedProxies,
+		AllowRequest:             o.AllowRequest,
+		Cookie:                   o.Cookie,
+		Logger:                   o.Logger,
 	}
 }

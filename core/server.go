@@ -64,7 +64,11 @@ func New(ctx context.Context, opts *Options) (*Server, error) {
 		codec:      parser.Codec(o.JSON),
 		limits:     parser.Limits{MaxAttachments: o.MaxAttachments, MaxDepth: o.MaxDepth, MaxTokens: o.MaxTokens, MaxBytes: int(o.MaxPayload)},
 	}
-	srv.engine, err = engineio.NewServer(o.engine(), srv.open)
+	engine := o.engine()
+	if o.OnSlowConsumer != nil {
+		engine.OnSlow = srv.askSlow
+	}
+	srv.engine, err = engineio.NewServer(engine, srv.open)
 	if err != nil {
 		return nil, fmt.Errorf("socketio: %w", err)
 	}

@@ -156,6 +156,7 @@ func (s *Socket) emitWithAck(ctx context.Context, event string, args []any) (Arg
 func (s *Socket) Join(rooms ...string) error {
 	for _, r := range rooms {
 		if len(r) > maxRoomName {
+			s.nsp.srv.stats.limit("room_name")
 			return fmt.Errorf("%w: %d bytes", ErrRoomName, len(r))
 		}
 	}
@@ -167,6 +168,7 @@ func (s *Socket) Join(rooms ...string) error {
 	limit := s.nsp.srv.opts.MaxRoomsPerSocket
 	if !s.Connected() {
 		if exceeds(len(s.early)+len(rooms), limit) {
+			s.nsp.srv.stats.limit("rooms_per_socket")
 			return ErrTooManyRooms
 		}
 		s.early = append(s.early, rooms...)
@@ -175,6 +177,7 @@ func (s *Socket) Join(rooms ...string) error {
 	if limit >= 0 {
 		have := s.nsp.adapter.RoomsOf(s)
 		if exceeds(len(have)+len(rooms), limit) && exceeds(len(have)+countNew(have, rooms), limit) {
+			s.nsp.srv.stats.limit("rooms_per_socket")
 			return ErrTooManyRooms
 		}
 	}
@@ -284,7 +287,7 @@ func (s *Socket) accept() bool {
 }
 
 // deliver queues an encoded packet, registering the answer it asks for first.
-func (s *Socket) deliver(m *engineio.Message, f adapter.Flags, ack *pendingAck) error {
+func (s *Socket) deliver(m *engineio.Message, f adapter.Flags, ack *pendingAck, latest *engineio.Latest) error {
 	if s.closed() {
 		return ErrDisconnected
 	}
@@ -294,13 +297,14 @@ func (s *Socket) deliver(m *engineio.Message, f adapter.Flags, ack *pendingAck) 
 		}
 	}
 	var err error
-	if f.Has(adapter.Volatile) {
-		if !s.client.sess.SendVolatile(m) {
-			s.nsp.srv.stats.volatileDropped.Add(1)
-			err = ErrDropped
-		}
-	} else {
+	switch {
+	case latest != nil:
+		err = publicError(s.client.sess.SendLatest(m, *latest))
+	case !f.Has(adapter.Volatile):
 		err = s.write(m)
+	case !s.client.sess.SendVolatile(m):
+		s.nsp.srv.stats.volatileDropped.Add(1)
+		err = ErrDropped
 	}
 	if err != nil && ack != nil {
 		if _, owed := s.forgetAck(ack.id); !owed {

@@ -33,7 +33,7 @@ type Stats struct {
 	VolatileDropped  uint64
 	Expired          uint64 // sockets disconnected by ExpireAt
 	Disconnects      map[DisconnectReason]uint64
-	LimitsHit        map[string]uint64 // by the limit's name
+	LimitsHit        map[string]uint64 // by the limit's name; those never hit are not in it
 
 	// Adapter is the state of the adapter's connection; nil for adapters that
 	// have none to lose.
@@ -96,6 +96,11 @@ func (srv *Server) Stats() Stats {
 	out.Disconnects = cloneMap(c.disconnects)
 	out.LimitsHit = cloneMap(c.limits)
 	c.mu.Unlock()
+	for name, n := range out.Engine.LimitsHit {
+		if n > 0 {
+			out.LimitsHit[name] += n
+		}
+	}
 	for _, n := range srv.all() {
 		out.Namespaces++
 		for s := range n.Sockets() {
