@@ -15,7 +15,7 @@ import (
 )
 
 // codeOnly are the options no text can express.
-var codeOnly = []string{"Adapter", "AllowRequest", "Cookie", "Logger", "Parser", "JSON", "OnSessionExpired"}
+var codeOnly = []string{"Adapter", "AllowRequest", "Cookie", "Logger", "Parser", "JSON", "OnSessionExpired", "OnSlowConsumer"}
 
 var wordEnd = regexp.MustCompile(`([a-z])([A-Z])`)
 
