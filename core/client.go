@@ -61,20 +61,29 @@ func (srv *Server) open(sess *engineio.Session) engineio.Receiver {
 		c.text.Init(&srv.limits)
 		c.dec = &c.text
 	}
+	c.watch()
+	if c.v2() {
+		c.joinRoot()
+	}
+	return c
+}
+
+// watch makes the client known to the server, which may be closing, and bounds
+// the time until it joins a namespace.
+func (c *client) watch() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.closed = !srv.keep(c)
+	c.closed = !c.srv.keep(c)
 	if !c.closed {
 		c.ageLocked()
 	}
-	if d := srv.opts.ConnectTimeout; d > 0 && !c.closed {
+	if d := c.srv.opts.ConnectTimeout; d > 0 && !c.closed {
 		c.connect = time.AfterFunc(d, func() {
-			srv.stats.connectTimeouts.Add(1)
-			srv.stats.limit("connect_timeout")
+			c.srv.stats.connectTimeouts.Add(1)
+			c.srv.stats.limit("connect_timeout")
 			c.forceClose(nil, true)
 		})
 	}
-	return c
 }
 
 // Text implements engineio.Receiver.
@@ -184,6 +193,9 @@ func (c *client) find(name string) (s *Socket, found bool) {
 // handle acts on one packet. What does not fit the state of its namespace closes
 // the connection.
 func (c *client) handle(p *parser.Packet) {
+	if c.v2() {
+		resolveV2(p)
+	}
 	s, found := c.find(p.Namespace)
 	if p.Type == parser.Connect && !found {
 		c.join(p)
@@ -320,6 +332,16 @@ func (c *client) drop(s *Socket) {
 func (c *client) refuse(name string, err error) {
 	c.srv.stats.connectErrors.Add(1)
 	c.send(parser.ConnectError, name, connectErrorPayload(c.srv.marshal, err))
+}
+
+// turnAway is refuse for a socket that did not pass the middlewares.
+func (c *client) turnAway(name string, err error) {
+	if !c.v2() {
+		c.refuse(name, err)
+		return
+	}
+	c.srv.stats.connectErrors.Add(1)
+	c.send(parser.ConnectError, name, middlewareErrorV2(c.srv.marshal, err))
 }
 
 // joined is called when a socket has been accepted.

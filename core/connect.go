@@ -14,7 +14,7 @@ func (s *Socket) runConnect() {
 	if err := s.admitted(); err != nil {
 		s.client.drop(s)
 		if s.close(ReasonServerNamespace, nil) {
-			s.client.refuse(s.nsp.name, err)
+			s.client.turnAway(s.nsp.name, err)
 		}
 		return
 	}
@@ -69,6 +69,10 @@ func encodePacket(t parser.Type, nsp string, id uint64, hasID bool, data []byte,
 // reply answers an accepted CONNECT. A failure closes the connection, which ends
 // this socket too.
 func (s *Socket) reply() {
+	if s.client.v2() {
+		s.client.send(parser.Connect, s.nsp.name, nil)
+		return
+	}
 	body := `{"sid":"` + s.id + `"}`
 	if s.lease != nil {
 		body = `{"sid":"` + s.id + `","pid":"` + s.lease.pid + `"}`

@@ -17,26 +17,38 @@ import (
 // "SOCKETIO_"; AdapterURL is prefix + "ADAPTER". Durations are written as 25s,
 // lists with commas, networks as 10.0.0.0/8 or an address, booleans as true or
 // false. Recovery is switched on by RECOVERY=true or by any of its fields, such as
-// SOCKETIO_RECOVERY_MAX_DISCONNECTION. An unset or empty variable leaves the
+// SOCKETIO_RECOVERY_MAX_DISCONNECTION, and Deflate likewise. An unset or empty variable leaves the
 // default; an error names the variable and never its value's secret parts.
 func OptionsFromEnv(prefix string) (*Options, error) {
 	opts := new(Options)
 	if _, err := setFields(reflect.ValueOf(opts).Elem(), prefix); err != nil {
 		return nil, err
 	}
+	var err error
+	if opts.Recovery, err = groupFromEnv[RecoveryOptions](prefix + "RECOVERY"); err != nil {
+		return nil, err
+	}
+	if opts.Deflate, err = groupFromEnv[DeflateOptions](prefix + "DEFLATE"); err != nil {
+		return nil, err
+	}
+	return opts, nil
+}
+
+// groupFromEnv reads options that are switched on together, by the variable name
+// or by any of their own; nil: they are not.
+func groupFromEnv[T any](name string) (*T, error) {
 	on := false
-	name := prefix + "RECOVERY"
 	if text := os.Getenv(name); text != "" {
 		if err := setField(reflect.ValueOf(&on).Elem(), text); err != nil {
 			return nil, fmt.Errorf("socketio: environment variable %s: %w", name, err)
 		}
 	}
-	r := new(RecoveryOptions)
-	n, err := setFields(reflect.ValueOf(r).Elem(), name+"_")
-	if on || n > 0 {
-		opts.Recovery = r
+	group := new(T)
+	n, err := setFields(reflect.ValueOf(group).Elem(), name+"_")
+	if err != nil || !on && n == 0 {
+		return nil, err
 	}
-	return opts, err
+	return group, nil
 }
 
 // setFields reads the fields of a struct and returns how many variables are set.
@@ -48,7 +60,11 @@ func setFields(v reflect.Value, prefix string) (n int, err error) {
 		}
 		name := prefix + envName(field)
 		text := os.Getenv(name)
-		if text == "" || v.Field(i).Type() == reflect.TypeFor[*RecoveryOptions]() {
+		if text == "" {
+			continue
+		}
+		switch v.Field(i).Interface().(type) {
+		case *RecoveryOptions, *DeflateOptions: // groups
 			continue
 		}
 		if err := setField(v.Field(i), text); err != nil {

@@ -79,6 +79,9 @@ func (d *delivery) encode() {
 	}
 	d.latest = d.n.latest(d.p, d.ack)
 	d.msg, d.err = d.n.srv.encode(parser.Event, d.n.name, id, d.ack != nil, d.p.Data, d.p.Attachments)
+	if d.err == nil && d.flags.Has(adapter.NoCompress) {
+		d.msg.NoCompress()
+	}
 	if d.err != nil { // which an adapter has nowhere to return to from a broadcast
 		d.n.srv.log.Warn("socketio: event not sent", "event", "packet.unencodable", "nsp", d.n.name, "err", d.err)
 	}

@@ -56,6 +56,10 @@ type Options struct {
 	Transports []string
 	// DisableUpgrades keeps polling clients on polling.
 	DisableUpgrades bool
+	// AllowEIO3 lets clients of Socket.IO 2.x in, as in the reference. The id of
+	// such a client's socket contains the session id, which its polling requests
+	// are authenticated by: who learns of the one can act in the place of the other.
+	AllowEIO3 bool
 
 	// MaxPayload bounds an incoming message and a polling request body, in bytes.
 	// Clients are told. Default 1e6.
@@ -160,6 +164,44 @@ type Options struct {
 	// session id as its value.
 	Cookie *http.Cookie
 
+	// AllowCredentials lets browsers send cookies and credentials from the Origins
+	// listed by name. Default off.
+	AllowCredentials bool
+	// NoTrailingSlash leaves the slash at the end of Path away.
+	NoTrailingSlash bool
+
+	// Use wraps every HTTP request of the protocol, WebSocket upgrades included, in
+	// middleware; the first is the outermost. CORS preflights are answered before.
+	// On an upgrade the ResponseWriter that a middleware passes on must be
+	// hijackable, if only through an Unwrap method, and the middleware returns
+	// while the WebSocket lives on. Values it puts into the request's context are
+	// in Socket.Context.
+	Use []func(http.Handler) http.Handler
+	// InitialHeaders, when not nil, may change the response headers of a
+	// connection's first request, and Headers those of every successful response,
+	// upgrades included. Error responses do not pass them.
+	InitialHeaders func(h http.Header, r *http.Request)
+	Headers        func(h http.Header, r *http.Request)
+	// GenerateID, when not nil, makes the session ids of connections, which must
+	// be unique and not to be guessed, and at most 256 bytes. An error refuses the
+	// connection. The ids of sockets are others.
+	GenerateID func(r *http.Request) (string, error)
+
+	// CompressionThreshold is the size from which the responses of HTTP polling are
+	// compressed for clients that accept gzip or deflate, in bytes. Default 1024.
+	CompressionThreshold int
+	// CompressionLevel is zlib's, from 1 to 9. Default 1.
+	CompressionLevel int
+	// CompressionConcurrency bounds how much is compressed at a time, responses and
+	// WebSocket messages apart, and with it the memory of compressors, up to 1.2 MB
+	// each. Default GOMAXPROCS.
+	CompressionConcurrency int
+	// Deflate, when not nil, compresses WebSocket messages (permessage-deflate) for
+	// clients that support it; a broadcast is compressed once for all of them. No
+	// connection keeps a compressor, and inflated messages are bounded by
+	// MaxPayload. Default: off.
+	Deflate *DeflateOptions
+
 	// Recovery, when not nil, lets clients that lost their connection for a moment
 	// resume where they stopped. Default: off.
 	Recovery *RecoveryOptions
@@ -178,6 +220,15 @@ type Options struct {
 
 	// Logger receives what an operator should know. Default slog.Default().
 	Logger *slog.Logger
+}
+
+// DeflateOptions configure Options.Deflate.
+type DeflateOptions struct {
+	// Threshold is the size from which messages are compressed, in bytes. Default
+	// 1024.
+	Threshold int
+	// Level is zlib's, from 1 to 9. Default 1.
+	Level int
 }
 
 // withDefaults returns a copy with every zero field replaced.
@@ -242,7 +293,7 @@ func exceeds(n, limit int) bool { return limit >= 0 && n > limit }
 
 // engine translates the options the Engine.IO layer needs.
 func (o *Options) engine() engineio.Options {
-	return engineio.Options{
+	out := engineio.Options{
 		Path:                     o.Path,
 		NodeID:                   o.NodeID,
 		PingInterval:             o.PingInterval,
@@ -270,5 +321,20 @@ func (o *Options) engine() engineio.Options {
 		AllowRequest:             o.AllowRequest,
 		Cookie:                   o.Cookie,
 		Logger:                   o.Logger,
+
+		AllowEIO3:              o.AllowEIO3,
+		AllowCredentials:       o.AllowCredentials,
+		NoTrailingSlash:        o.NoTrailingSlash,
+		Use:                    o.Use,
+		InitialHeaders:         o.InitialHeaders,
+		Headers:                o.Headers,
+		GenerateID:             o.GenerateID,
+		CompressionThreshold:   o.CompressionThreshold,
+		CompressionLevel:       o.CompressionLevel,
+		CompressionConcurrency: o.CompressionConcurrency,
 	}
+	if d := o.Deflate; d != nil {
+		out.Deflate = &engineio.DeflateOptions{Threshold: d.Threshold, Level: d.Level}
+	}
+	return out
 }

@@ -184,7 +184,7 @@ func isString(raw json.RawMessage) bool { return len(raw) > 0 && raw[0] == '"' }
 // admit is enter for a namespace at hand. Claiming a session may take I/O, which
 // must not hold up the reader.
 func (c *client) admit(n *Namespace, h Handshake) {
-	if c.srv.opts.Recovery == nil {
+	if c.srv.opts.Recovery == nil || c.v2() {
 		c.enter(n, h, nil)
 		return
 	}
@@ -202,9 +202,9 @@ func (c *client) admit(n *Namespace, h Handshake) {
 func newLease() *lease { return &lease{pid: sid.New()} }
 
 // claim returns the session a client asks for, or else a new one; nil without
-// Options.Recovery.
+// Options.Recovery and for clients of Socket.IO 2.x, which know no recovery.
 func (c *client) claim(n *Namespace, auth json.RawMessage) *lease {
-	if c.srv.opts.Recovery == nil {
+	if c.srv.opts.Recovery == nil || c.v2() {
 		return nil
 	}
 	r, ok := parseResumption(auth)

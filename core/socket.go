@@ -69,7 +69,13 @@ type Room = adapter.Room
 var _ adapter.Member = (*Socket)(nil)
 
 func newSocket(n *Namespace, c *client, h Handshake) *Socket {
-	return &Socket{id: sid.New(), nsp: n, client: c, handshake: h}
+	s := &Socket{nsp: n, client: c, handshake: h}
+	if c.v2() {
+		s.id = c.v2SocketID(n.name)
+	} else {
+		s.id = sid.New()
+	}
+	return s
 }
 
 // ID returns the socket's id, which is public and also names the room that holds
