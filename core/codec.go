@@ -91,4 +91,6 @@ func (srv *Server) encode(t parser.Type, nsp string, id uint64, hasID bool, data
 	return nil, errParserMessage
 }
 
+var errUnencodable = errors.New("socketio: encode packet: the parser has refused it")
+
 var errParserMessage = errors.New("socketio: encode packet: the parser returned neither a text nor one binary message")

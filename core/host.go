@@ -49,9 +49,9 @@ type delivery struct {
 	n     *Namespace
 	p     *adapter.Packet
 	flags adapter.Flags
+	fails bool        // a parser of Options cannot encode the packet
 	ack   *pendingAck // nil when no answer is wanted
 	msg   *engineio.Message
-	err   error // why there is no msg
 	count int
 
 	latest *engineio.Latest // nil unless the packet replaces another one
@@ -60,11 +60,13 @@ type delivery struct {
 var _ adapter.Delivery = (*delivery)(nil)
 
 func (d *delivery) To(m adapter.Member) error {
-	if d.msg == nil && d.err == nil {
-		d.encode()
+	if d.fails {
+		return errUnencodable
 	}
-	if d.err != nil {
-		return d.err
+	if d.msg == nil {
+		if err := d.encode(); err != nil {
+			return err
+		}
 	}
 	d.count++
 	return m.(*Socket).deliver(d.msg, d.flags, d.ack, d.latest)
@@ -72,17 +74,16 @@ func (d *delivery) To(m adapter.Member) error {
 
 func (d *delivery) Count() int { return d.count }
 
-func (d *delivery) encode() {
+func (d *delivery) encode() (err error) {
 	var id uint64
 	if d.ack != nil {
 		id = d.ack.id
 	}
 	d.latest = d.n.latest(d.p, d.ack)
-	d.msg, d.err = d.n.srv.encode(parser.Event, d.n.name, id, d.ack != nil, d.p.Data, d.p.Attachments)
-	if d.err == nil && d.flags.Has(adapter.NoCompress) {
-		d.msg.NoCompress()
+	d.msg, err = d.n.srv.encode(parser.Event, d.n.name, id, d.ack != nil, d.p.Data, d.p.Attachments)
+	if err != nil { // which an adapter has nowhere to return to from a broadcast
+		d.fails = true
+		d.n.srv.log.Warn("socketio: event not sent", "event", "packet.unencodable", "nsp", d.n.name, "err", err)
 	}
-	if d.err != nil { // which an adapter has nowhere to return to from a broadcast
-		d.n.srv.log.Warn("socketio: event not sent", "event", "packet.unencodable", "nsp", d.n.name, "err", d.err)
-	}
+	return err
 }
