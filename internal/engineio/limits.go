@@ -127,17 +127,20 @@ const (
 	// maxAddresses bounds the addresses without a session that are remembered. One
 	// that does not fit is not limited: by then only HandshakeRate helps.
 	maxAddresses = 1 << 16
-	// sweepStep is how many addresses are looked at, and forgotten if they have been
-	// quiet, whenever one is added.
-	sweepStep = 8
+	// sweepEvery is how often the addresses that have been quiet are forgotten, if
+	// there are new ones.
+	sweepEvery = 10 * time.Second
+	// sweepPause is the least time between two sweeps.
+	sweepPause = time.Second
 )
 
 // addresses is what the clients of each address have done lately.
 type addresses struct {
 	opts *Options // immutable after NewServer
 
-	mu sync.Mutex // guards the following; leaf lock, taken under Session.mu too
-	m  map[netip.Addr]*address
+	mu    sync.Mutex // guards the following; leaf lock, taken under Session.mu too
+	m     map[netip.Addr]*address
+	swept time.Time
 }
 
 // address is guarded by the lock of addresses.
@@ -166,29 +169,28 @@ func (a *addresses) getLocked(key netip.Addr, now time.Time) *address {
 	if e := a.m[key]; e != nil {
 		return e
 	}
-	a.sweepLocked(now)
+	if since := now.Sub(a.swept); since > sweepEvery || len(a.m) >= maxAddresses && since > sweepPause {
+		a.sweepLocked(now)
+	}
 	if len(a.m) >= maxAddresses {
 		return nil
-	}
-	if a.m == nil {
-		a.m = make(map[netip.Addr]*address)
 	}
 	e := new(address)
 	a.m[key] = e
 	return e
 }
 
-// sweepLocked forgets some addresses that have been quiet.
+// sweepLocked forgets the addresses that have been quiet. It makes a new map, because
+// one that was large once stays slow to walk.
 func (a *addresses) sweepLocked(now time.Time) {
-	seen := 0
+	a.swept = now
+	kept := make(map[netip.Addr]*address)
 	for key, e := range a.m {
-		if e.sessions == 0 && e.handshakes.idle(now, a.opts.AddressHandshakeRate) && e.unknown.idle(now, a.opts.UnknownSessionRate) {
-			delete(a.m, key)
-		}
-		if seen++; seen == sweepStep {
-			return
+		if e.sessions > 0 || !e.handshakes.idle(now, a.opts.AddressHandshakeRate) || !e.unknown.idle(now, a.opts.UnknownSessionRate) {
+			kept[key] = e
 		}
 	}
+	a.m = kept
 }
 
 // handshake decides about a handshake from an address.

@@ -275,6 +275,7 @@ func (s *Session) takePost(w http.ResponseWriter, r *http.Request, p *polling, p
 	s.mu.Unlock()
 	switch {
 	case status == http.StatusRequestEntityTooLarge:
+		s.srv.count.hit(limitPayloadBytes)
 		return status, nil
 	case status != http.StatusOK:
 		return status, errPostAborted
