@@ -27,7 +27,7 @@ type bus struct {
 	opts    Options
 	release func() error
 	sub     subscriber
-	in      *intake
+	in      *intake[parcel]
 	probeID string // the room nobody has
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -190,9 +190,9 @@ func (b *bus) probe(ctx context.Context) error {
 
 // receive is called by the reader for every message.
 func (b *bus) receive(m *goredis.Message) {
-	name := topic{pattern: m.Pattern != "", name: m.Channel}
-	if name.pattern {
-		name.name = m.Pattern
+	name := topic{name: m.Channel}
+	if m.Pattern != "" {
+		name = topic{kind: pattern, name: m.Pattern}
 	}
 	b.mu.Lock()
 	r, ok := b.routes[name]
@@ -211,6 +211,17 @@ func (b *bus) receive(m *goredis.Message) {
 }
 
 var errTooLarge = errors.New("message is larger than 16 MiB")
+
+// parcel is a received message on its way from the reader to a worker.
+type parcel struct {
+	to      *attachment
+	kind    channelKind
+	channel string
+	payload string
+}
+
+func (p parcel) group() string { return p.to.Namespace }
+func (p parcel) size() int     { return len(p.payload) }
 
 // deliver is called by the workers.
 func (b *bus) deliver(p parcel) {
@@ -378,7 +389,7 @@ func (a *attachment) topics() []topic {
 // Peers implements cluster.Attachment: it counts the subscribers of the request
 // channel.
 func (a *attachment) Peers(ctx context.Context) (int, error) {
-	n, err := a.bus.link.subscribers(ctx, a.ch.request)
+	n, err := a.bus.link.subscribers(ctx, topic{name: a.ch.request})
 	if err != nil {
 		return 0, fmt.Errorf("socketio: redis: count nodes: %w", err)
 	}

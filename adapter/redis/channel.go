@@ -52,7 +52,7 @@ func (c channels) roomOf(channel string) (room adapter.Room, ok bool) {
 // topics returns what a node subscribes to, with what travels there.
 func (c channels) topics(self adapter.NodeID) map[topic]channelKind {
 	return map[topic]channelKind{
-		{pattern: true, name: escapeGlob(c.broadcast) + "*"}: broadcasts,
+		{kind: pattern, name: escapeGlob(c.broadcast) + "*"}: broadcasts,
 		{name: c.request}:   requests,
 		{name: c.response}:  responses,
 		{name: c.own(self)}: responses,

@@ -16,82 +16,114 @@ const (
 	maxWorkers     = 4
 )
 
-// parcel is a received message on its way from the reader to a worker.
-type parcel struct {
-	to      *attachment
-	kind    channelKind
-	channel string
-	payload string
+// queued is what waits in an intake.
+type queued interface {
+	group() string // items of one group are handled in their order
+	size() int     // bytes
 }
 
-// intake spreads parcels over workers by namespace, so that all messages of a
-// namespace are handled in the order Redis sent them. By sender would not do: a
-// program can make one node join sockets to a room and another emit to it. The
-// reader never waits: a full queue loses its oldest parcel.
-type intake struct {
+// intake spreads what was received over workers by namespace, so that all
+// messages of a namespace are handled in the order Redis sent them. By sender
+// would not do: a program can make one node join sockets to a room and another
+// emit to it. The reader of a subscription never waits: a full queue loses its
+// oldest item. The reader of a stream can wait, because the stream keeps what
+// comes.
+type intake[P queued] struct {
 	// Immutable.
-	workers []*worker
+	workers []*worker[P]
 	seed    maphash.Seed
 	dropped *atomic.Uint64
 }
 
-func newIntake(handle func(parcel), gap func(Gap)) *intake {
+func newIntake[P queued](handle func(P), gap func(Gap)) *intake[P] {
 	n := min(runtime.GOMAXPROCS(0), maxWorkers)
-	in := &intake{seed: maphash.MakeSeed(), dropped: new(atomic.Uint64)}
+	in := &intake[P]{seed: maphash.MakeSeed(), dropped: new(atomic.Uint64)}
 	for range n {
-		in.workers = append(in.workers, &worker{
+		in.workers = append(in.workers, &worker[P]{
 			handle: handle, gap: gap, dropped: in.dropped,
 			maxCount: intakeMessages / n, maxBytes: intakeBytes / n,
-			wake: make(chan struct{}, 1),
+			wake: make(chan struct{}, 1), space: make(chan struct{}, 1),
 		})
 	}
 	return in
 }
 
-func (in *intake) push(p parcel) {
-	i := maphash.String(in.seed, p.to.Namespace) % uint64(len(in.workers))
-	in.workers[i].push(p)
+func (in *intake[P]) push(p P) { in.worker(p).push(p) }
+
+// pushWait is push for a reader that can wait for space, until ctx is done.
+func (in *intake[P]) pushWait(ctx context.Context, p P) error {
+	w := in.worker(p)
+	for !w.offer(p) {
+		select {
+		case <-w.space:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (in *intake[P]) worker(p P) *worker[P] {
+	return in.workers[maphash.String(in.seed, p.group())%uint64(len(in.workers))]
 }
 
 // start runs the workers until ctx is done.
-func (in *intake) start(ctx context.Context, wg *sync.WaitGroup) {
+func (in *intake[P]) start(ctx context.Context, wg *sync.WaitGroup) {
 	for _, w := range in.workers {
 		wg.Go(func() { w.run(ctx) })
 	}
 }
 
-type worker struct {
+type worker[P queued] struct {
 	// Immutable.
-	handle   func(parcel)
+	handle   func(P)
 	gap      func(Gap)
 	dropped  *atomic.Uint64
 	maxCount int
 	maxBytes int
 	wake     chan struct{} // capacity 1
+	space    chan struct{} // capacity 1: something was taken
 
 	mu    sync.Mutex // guards the following; leaf lock
-	queue []parcel
+	queue []P
 	bytes int
 	lost  Gap // dropped since the last report
 }
 
-func (w *worker) push(p parcel) {
+func (w *worker[P]) push(p P) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for len(w.queue) > 0 && (len(w.queue) >= w.maxCount || w.bytes+len(p.payload) > w.maxBytes) {
+	for w.fullLocked(p) {
 		w.dropLocked()
 	}
-	w.queue = append(w.queue, p)
-	w.bytes += len(p.payload)
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
+	w.addLocked(p)
 }
 
-func (w *worker) dropLocked() {
-	w.bytes -= len(w.queue[0].payload)
-	w.queue[0] = parcel{}
+// offer adds p if there is space.
+func (w *worker[P]) offer(p P) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.fullLocked(p) {
+		return false
+	}
+	w.addLocked(p)
+	return true
+}
+
+func (w *worker[P]) fullLocked(p P) bool {
+	return len(w.queue) > 0 && (len(w.queue) >= w.maxCount || w.bytes+p.size() > w.maxBytes)
+}
+
+func (w *worker[P]) addLocked(p P) {
+	w.queue = append(w.queue, p)
+	w.bytes += p.size()
+	signal(w.wake)
+}
+
+func (w *worker[P]) dropLocked() {
+	var none P
+	w.bytes -= w.queue[0].size()
+	w.queue[0] = none
 	w.queue = w.queue[1:]
 	w.dropped.Add(1)
 	w.lost.To = time.Now()
@@ -102,21 +134,23 @@ func (w *worker) dropLocked() {
 }
 
 // pop returns the oldest parcel, and what was dropped before it.
-func (w *worker) pop() (p parcel, lost Gap, ok bool) {
+func (w *worker[P]) pop() (p P, lost Gap, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.queue) == 0 {
 		w.queue = nil
 		return p, lost, false
 	}
+	var none P
 	p, lost = w.queue[0], w.lost
-	w.queue[0], w.lost = parcel{}, Gap{}
+	w.queue[0], w.lost = none, Gap{}
 	w.queue = w.queue[1:]
-	w.bytes -= len(p.payload)
+	w.bytes -= p.size()
+	signal(w.space)
 	return p, lost, true
 }
 
-func (w *worker) run(ctx context.Context) {
+func (w *worker[P]) run(ctx context.Context) {
 	for {
 		select {
 		case <-w.wake:
@@ -129,7 +163,7 @@ func (w *worker) run(ctx context.Context) {
 				break
 			}
 			if lost.Dropped > 0 {
-				lost.Reason = "this node is too slow"
+				lost.Kind, lost.Reason = GapOverrun, "this node is too slow"
 				w.gap(lost)
 			}
 			w.handle(p)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -127,6 +128,14 @@ func (l *link) publisher(ctx context.Context) (*goredis.Client, error) {
 	return l.single, nil
 }
 
+// owner returns the server that has a key, or a sharded channel.
+func (l *link) owner(ctx context.Context, key string) (*goredis.Client, error) {
+	if l.cluster != nil {
+		return l.cluster.MasterForKey(ctx, key)
+	}
+	return l.single, nil
+}
+
 func (l *link) publish(ctx context.Context, channel string, payload []byte) error {
 	c, err := l.publisher(ctx)
 	if err != nil {
@@ -142,22 +151,46 @@ func (l *link) publish(ctx context.Context, channel string, payload []byte) erro
 // subscribers counts the subscriptions of a channel. On Redis Cluster each server
 // knows its own only; a replica has some after a failover turned a master into
 // it, but one that does not answer is no reason to fail.
-func (l *link) subscribers(ctx context.Context, channel string) (int, error) {
+func (l *link) subscribers(ctx context.Context, t topic) (int, error) {
+	count := func(ctx context.Context, c *goredis.Client) (int64, error) {
+		do := c.PubSubNumSub
+		if t.kind == shard {
+			do = c.PubSubShardNumSub
+		}
+		n, err := do(ctx, t.name).Result()
+		return n[t.name], err
+	}
 	if l.cluster == nil {
-		n, err := l.single.PubSubNumSub(ctx, channel).Result()
-		return int(n[channel]), err
+		n, err := count(ctx, l.single)
+		return int(n), err
 	}
 	var total atomic.Int64
-	count := func(ctx context.Context, c *goredis.Client) error {
-		n, err := c.PubSubNumSub(ctx, channel).Result()
-		total.Add(n[channel])
+	add := func(ctx context.Context, c *goredis.Client) error {
+		n, err := count(ctx, c)
+		total.Add(n)
 		return err
 	}
-	if err := l.cluster.ForEachMaster(ctx, count); err != nil {
+	if err := l.cluster.ForEachMaster(ctx, add); err != nil {
 		return 0, err
 	}
-	_ = l.cluster.ForEachSlave(ctx, count)
+	_ = l.cluster.ForEachSlave(ctx, add)
 	return int(total.Load()), nil
+}
+
+// needShards fails when the server has no sharded pub/sub.
+func (l *link) needShards(ctx context.Context) error {
+	c, err := l.publisher(ctx)
+	if err == nil {
+		err = c.PubSubShardNumSub(ctx, "x").Err()
+	}
+	var refused goredis.Error
+	if errors.As(err, &refused) && strings.Contains(strings.ToLower(refused.Error()), "unknown") {
+		return fmt.Errorf("socketio: redis at %s has no sharded pub/sub: Redis 7.0 or newer is needed: %w", l.addr, err)
+	}
+	if err != nil {
+		return fmt.Errorf("socketio: redis at %s: %w", l.addr, err)
+	}
+	return nil
 }
 
 // failed makes a cluster client look at the topology again, since our errors do

@@ -31,8 +31,26 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// GapKind says why messages may have been missed.
+type GapKind string
+
+const (
+	// GapConnection: the subscription was lost, or deaf, and is up again.
+	GapConnection GapKind = "connection"
+	// GapOverrun: messages arrived faster than this node could take them.
+	GapOverrun GapKind = "overrun"
+	// GapMoved: a slot of Redis Cluster moved, and subscriptions with it.
+	GapMoved GapKind = "moved"
+	// GapTrimmed: the stream dropped entries before this node had read them.
+	GapTrimmed GapKind = "trimmed"
+	// GapRewound: the stream lost its end, or all of it, as after a failover or a
+	// restart without persistence.
+	GapRewound GapKind = "rewound"
+)
+
 // Gap is a time in which messages of other nodes may have been missed.
 type Gap struct {
+	Kind     GapKind
 	From, To time.Time
 	// Dropped counts messages that arrived and were given up because this node
 	// was too slow. 0 when the connection was lost.

@@ -19,9 +19,6 @@ import (
 // itself is not used and not closed, and its hooks do not see our commands. A
 // client of NewFailoverClient has to stay open, because it finds the master.
 func New(client goredis.UniversalClient, opts *Options) (adapter.Provider, error) {
-	if client == nil {
-		return nil, errors.New("socketio: redis: the client is nil")
-	}
 	p, err := open(context.Background(), client, opts, false)
 	if err != nil {
 		return nil, err
@@ -31,21 +28,40 @@ func New(client goredis.UniversalClient, opts *Options) (adapter.Provider, error
 
 // open takes over client when owned, also when it fails.
 func open(ctx context.Context, client goredis.UniversalClient, opts *Options, owned bool) (*cluster.Provider, error) {
-	release := func() error { return nil }
-	if owned {
-		release = client.Close
-	}
 	o := opts.withDefaults()
-	l, err := newLink(client)
+	l, release, err := connect(ctx, client, owned, false)
 	if err != nil {
-		return nil, errors.Join(err, release())
-	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	if err := l.ping(ctx); err != nil {
-		_ = l.close() // the error of ping says it all
-		_ = release()
 		return nil, err
 	}
 	return cluster.NewProvider(newBus(l, o, release), o.Cluster), nil
+}
+
+// connect derives our link from client and checks that the server answers and,
+// where that is needed, has sharded pub/sub. release closes client when it is
+// owned; a failure does too.
+func connect(ctx context.Context, client goredis.UniversalClient, owned, shards bool) (l *link, release func() error, err error) {
+	if client == nil {
+		return nil, nil, errors.New("socketio: redis: the client is nil")
+	}
+	if l, err = newLink(client); err != nil {
+		return nil, nil, closing(client, owned, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err = l.ping(ctx); err == nil && shards {
+		err = l.needShards(ctx)
+	}
+	if err != nil {
+		_ = l.close() // the error says it all
+		return nil, nil, closing(client, owned, err)
+	}
+	return l, func() error { return closing(client, owned, nil) }, nil
+}
+
+// closing closes client when it is owned, and joins what that says to err.
+func closing(client goredis.UniversalClient, owned bool, err error) error {
+	if !owned || client == nil {
+		return err
+	}
+	return errors.Join(err, client.Close())
 }

@@ -186,7 +186,7 @@ func TestWhatMayBePublishedAgain(t *testing.T) {
 
 func TestTopicsSettle(t *testing.T) {
 	t.Parallel()
-	a, b := topic{name: "a"}, topic{pattern: true, name: "b"}
+	a, b := topic{name: "a"}, topic{kind: pattern, name: "b"}
 	settled := func(ts *topics, name topic) bool {
 		ch := ts.settled(name)
 		if ch == nil {

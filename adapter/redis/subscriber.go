@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +42,8 @@ type subscriber struct {
 	idle   time.Duration                   // silence before a probe; negative: no probes
 	onGap  func(Gap)
 	log    *slog.Logger
+	slots  bool              // Redis Cluster: one SSUBSCRIBE is for channels of one slot
+	moved  func(name string) // Redis ended a subscription, or refused it because of its slot; empty: see for yourself; may be nil
 
 	topics *topics
 	heard  atomic.Int64 // when the reader got something last, in ns since epoch
@@ -67,6 +71,9 @@ func (s *subscriber) run(ctx context.Context) {
 		s.topics.reset()
 		if ctx.Err() != nil {
 			return
+		}
+		if err != nil && s.moved != nil {
+			s.moved("")
 		}
 		if err == nil {
 			continue // no topics are left
@@ -170,33 +177,40 @@ func (s *subscriber) granularity() time.Duration {
 func (s *subscriber) reconcile(ctx context.Context, ps *goredis.PubSub) error {
 	sub, unsub := s.topics.change(time.Now())
 	for _, step := range []struct {
-		list    []topic
-		pattern bool
-		do      func(ctx context.Context, names ...string) error
+		list []topic
+		kind topicKind
+		do   func(ctx context.Context, names ...string) error
 	}{
-		{sub, false, ps.Subscribe}, {sub, true, ps.PSubscribe},
-		{unsub, false, ps.Unsubscribe}, {unsub, true, ps.PUnsubscribe},
+		{sub, plain, ps.Subscribe}, {sub, pattern, ps.PSubscribe}, {sub, shard, ps.SSubscribe},
+		{unsub, plain, ps.Unsubscribe}, {unsub, pattern, ps.PUnsubscribe}, {unsub, shard, ps.SUnsubscribe},
 	} {
-		names := namesOf(step.list, step.pattern)
-		for len(names) > 0 {
-			n := min(len(names), subscribeChunk)
-			if err := step.do(ctx, names[:n]...); err != nil {
+		for _, names := range s.commands(step.list, step.kind) {
+			if err := step.do(ctx, names...); err != nil {
 				return fmt.Errorf("subscribe: %w", err)
 			}
-			names = names[n:]
 		}
 	}
 	return nil
 }
 
-func namesOf(list []topic, pattern bool) []string {
-	var names []string
+// commands groups the names of one kind by the command that may name them.
+func (s *subscriber) commands(list []topic, kind topicKind) [][]string {
+	bySlot := make(map[int][]string)
 	for _, t := range list {
-		if t.pattern == pattern {
-			names = append(names, t.name)
+		if t.kind != kind {
+			continue
 		}
+		slot := 0
+		if s.slots && kind == shard {
+			slot = slotOf(t.name)
+		}
+		bySlot[slot] = append(bySlot[slot], t.name)
 	}
-	return names
+	var out [][]string
+	for _, names := range bySlot {
+		out = slices.AppendSeq(out, slices.Chunk(names, subscribeChunk))
+	}
+	return out
 }
 
 // read moves what arrives until the connection breaks. There is no read deadline:
@@ -204,6 +218,10 @@ func namesOf(list []topic, pattern bool) []string {
 func (s *subscriber) read(ctx context.Context, ps *goredis.PubSub) error {
 	for {
 		got, err := ps.ReceiveTimeout(ctx, 0)
+		if s.moved != nil && isMoved(err) {
+			s.moved("")
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -212,15 +230,40 @@ func (s *subscriber) read(ctx context.Context, ps *goredis.PubSub) error {
 		case *goredis.Message:
 			s.handle(m)
 		case *goredis.Subscription:
-			s.topics.confirm(topic{pattern: m.Kind[0] == 'p', name: m.Channel})
-			if settled, _ := s.topics.progress(); settled {
+			if !s.topics.confirm(topicOf(m)) && s.moved != nil && m.Kind == "sunsubscribe" {
+				s.moved(m.Channel)
+			}
+			if s.topics.progress() {
 				s.up()
 			}
 		}
 	}
 }
 
+func topicOf(m *goredis.Subscription) topic {
+	t := topic{name: m.Channel}
+	switch m.Kind[0] {
+	case 'p':
+		t.kind = pattern
+	case 's':
+		if m.Kind[1] == 's' || m.Kind == "sunsubscribe" {
+			t.kind = shard
+		}
+	}
+	return t
+}
+
+// isMoved reports whether err is Redis Cluster's word for a slot that another
+// server has. The connection is fine.
+func isMoved(err error) bool {
+	var answer goredis.Error
+	return errors.As(err, &answer) && strings.HasPrefix(answer.Error(), "MOVED ")
+}
+
 func (s *subscriber) touch() { s.heard.Store(int64(time.Since(s.epoch))) }
+
+// lastHeard returns when something arrived last.
+func (s *subscriber) lastHeard() time.Time { return s.epoch.Add(time.Duration(s.heard.Load())) }
 
 func (s *subscriber) silence() time.Duration {
 	return time.Since(s.epoch) - time.Duration(s.heard.Load())
@@ -244,7 +287,7 @@ func (w *watch) check(now time.Time) error {
 	if patience < 0 {
 		patience = defaultProbeInterval
 	}
-	if _, since := w.s.topics.progress(); !since.IsZero() && now.Sub(since) > max(2*patience, time.Second) {
+	if since := w.s.topics.oldest(); !since.IsZero() && now.Sub(since) > max(2*patience, time.Second) {
 		return errUnconfirmed
 	}
 	if w.s.idle < 0 {
@@ -322,7 +365,7 @@ func (s *subscriber) up() {
 		return
 	}
 	now := time.Now()
-	again, gap := s.seen, Gap{From: s.lastOK, To: now, Reason: s.health.LastError}
+	again, gap := s.seen, Gap{Kind: GapConnection, From: s.lastOK, To: now, Reason: s.health.LastError}
 	s.health.Up, s.health.Since, s.seen = true, now, true
 	if again {
 		s.health.Resubscribes++
@@ -341,7 +384,7 @@ func (s *subscriber) down(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	heard := s.epoch.Add(time.Duration(s.heard.Load()))
+	heard := s.lastHeard()
 	s.mu.Lock()
 	wasUp := s.health.Up
 	s.live = false

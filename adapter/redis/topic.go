@@ -9,9 +9,17 @@ import (
 
 // topic is something to subscribe to.
 type topic struct {
-	pattern bool
-	name    string
+	kind topicKind
+	name string
 }
+
+type topicKind uint8
+
+const (
+	plain   topicKind = iota // SUBSCRIBE
+	pattern                  // PSUBSCRIBE
+	shard                    // SSUBSCRIBE
+)
 
 // topicState says how a topic stands on the present connection.
 type topicState struct {
@@ -19,7 +27,7 @@ type topicState struct {
 	asked   bool          // the last command sent for it was to subscribe
 	pending int           // commands Redis has not confirmed yet
 	since   time.Time     // of the oldest of them
-	settled chan struct{} // closed while wanted == asked and nothing is pending
+	settled chan struct{} // closed and forgotten when it settles; nil: nobody waits
 }
 
 func (s *topicState) isSettled() bool { return s.wanted == s.asked && s.pending == 0 }
@@ -31,10 +39,15 @@ type topics struct {
 
 	mu    sync.Mutex // guards the following; leaf lock
 	state map[topic]*topicState
+	open  map[topic]*topicState // those of state that are not settled
 }
 
 func newTopics() *topics {
-	return &topics{wake: make(chan struct{}, 1), state: make(map[topic]*topicState)}
+	return &topics{
+		wake:  make(chan struct{}, 1),
+		state: make(map[topic]*topicState),
+		open:  make(map[topic]*topicState),
+	}
 }
 
 // want changes whether each topic should be subscribed.
@@ -44,33 +57,34 @@ func (t *topics) want(on bool, list ...topic) {
 	for _, name := range list {
 		s := t.state[name]
 		if s == nil {
-			s = &topicState{settled: make(chan struct{})}
+			s = new(topicState)
 			t.state[name] = s
 		}
 		s.wanted = on
 		t.updateLocked(name, s)
 	}
+	signal(t.wake)
+}
+
+func signal(c chan<- struct{}) {
 	select {
-	case t.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
 
-// updateLocked keeps s.settled true to the rest of s.
+// updateLocked keeps what follows from s true to it.
 func (t *topics) updateLocked(name topic, s *topicState) {
-	closed := false
-	select {
-	case <-s.settled:
-		closed = true
-	default:
+	if !s.isSettled() {
+		t.open[name] = s
+		return
 	}
-	switch settled := s.isSettled(); {
-	case settled && !closed:
+	delete(t.open, name)
+	if s.settled != nil {
 		close(s.settled)
-	case !settled && closed:
-		s.settled = make(chan struct{})
+		s.settled = nil
 	}
-	if s.isSettled() && !s.wanted {
+	if !s.wanted {
 		delete(t.state, name)
 	}
 }
@@ -92,10 +106,14 @@ func (t *topics) wait(ctx context.Context, list ...topic) error {
 func (t *topics) settled(name topic) chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if s := t.state[name]; s != nil {
-		return s.settled
+	s := t.open[name]
+	if s == nil {
+		return nil
 	}
-	return nil
+	if s.settled == nil {
+		s.settled = make(chan struct{})
+	}
+	return s.settled
 }
 
 // reset forgets the connection.
@@ -113,7 +131,7 @@ func (t *topics) reset() {
 func (t *topics) change(now time.Time) (sub, unsub []topic) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for name, s := range t.state {
+	for name, s := range t.open {
 		if s.wanted == s.asked {
 			continue
 		}
@@ -131,29 +149,66 @@ func (t *topics) change(now time.Time) (sub, unsub []topic) {
 	return sub, unsub
 }
 
-// confirm takes note of Redis's answer to one command for one topic.
-func (t *topics) confirm(name topic) {
+// confirm takes note of Redis's answer to one command for one topic. It reports
+// whether anybody waits for one.
+func (t *topics) confirm(name topic) (expected bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if s := t.state[name]; s != nil && s.pending > 0 {
-		s.pending--
-		t.updateLocked(name, s)
+	s := t.state[name]
+	if s == nil {
+		return true // forgotten meanwhile
+	}
+	if s.pending == 0 {
+		return false
+	}
+	s.pending--
+	t.updateLocked(name, s)
+	return true
+}
+
+// forget drops topics without a word to Redis.
+func (t *topics) forget(list ...topic) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, name := range list {
+		if s := t.state[name]; s != nil {
+			*s = topicState{settled: s.settled}
+			t.updateLocked(name, s)
+		}
 	}
 }
 
-// progress reports whether everything is settled, and since when the oldest
-// command waits for its confirmation.
-func (t *topics) progress() (settled bool, since time.Time) {
+// again makes the topics be subscribed to once more if they are wanted.
+func (t *topics) again(list ...topic) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	settled = true
-	for _, s := range t.state {
-		settled = settled && s.isSettled()
+	for _, name := range list {
+		if s := t.state[name]; s != nil && s.wanted {
+			s.asked = false
+			t.updateLocked(name, s)
+		}
+	}
+	signal(t.wake)
+}
+
+// progress reports whether everything is settled.
+func (t *topics) progress() (settled bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.open) == 0
+}
+
+// oldest returns since when the oldest command waits for its confirmation; zero
+// when none does.
+func (t *topics) oldest() (since time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range t.open {
 		if s.pending > 0 && (since.IsZero() || s.since.Before(since)) {
 			since = s.since
 		}
 	}
-	return settled, since
+	return since
 }
 
 func (t *topics) empty() bool {

@@ -16,8 +16,12 @@ import (
 )
 
 func init() {
-	adapter.Register("redis", openURL)
-	adapter.Register("rediss", openURL)
+	for scheme, open := range map[string]adapter.Opener{
+		"redis": openURL, "redis+sharded": openShardedURL, "redis+streams": openStreamsURL,
+	} {
+		adapter.Register(scheme, open)
+		adapter.Register("rediss"+strings.TrimPrefix(scheme, "redis"), open)
+	}
 }
 
 // openURL is the adapter.Opener of both schemes. Its parameters: key,
@@ -38,40 +42,52 @@ func openURL(ctx context.Context, u *url.URL) (adapter.Provider, error) {
 
 func parseURL(u *url.URL) (goredis.UniversalClient, *Options, error) {
 	p := adapter.NewParams(u)
-	opts := &Options{
-		Key:                     p.String("key", ""),
-		SpecificResponseChannel: p.Bool("specific_response_channel", false),
-		ProbeInterval:           p.Duration("probe_interval", 0),
+	uo, opts := commonParams(u, p)
+	opts.SpecificResponseChannel = p.Bool("specific_response_channel", false)
+	client, err := dial(u, p, uo)
+	return client, &opts, err
+}
+
+// commonParams reads the parameters all schemes have.
+func commonParams(u *url.URL, p *adapter.Params) (*goredis.UniversalOptions, Options) {
+	opts := Options{
+		Key:           p.String("key", ""),
+		ProbeInterval: p.Duration("probe_interval", 0),
 	}
 	opts.Cluster.RequestsTimeout = p.Duration("requests_timeout", 0)
-	uo := &goredis.UniversalOptions{
+	return &goredis.UniversalOptions{
 		MasterName:       p.String("master", ""),
 		Addrs:            append([]string{hostPort(u)}, p.Strings("addr")...),
 		SentinelUsername: p.String("sentinel_username", ""),
 		SentinelPassword: p.String("sentinel_password", ""),
 		IsClusterMode:    p.Bool("cluster", false),
-	}
+	}, opts
+}
+
+// dial makes the client that u and the parameters describe. All parameters must
+// have been read.
+func dial(u *url.URL, p *adapter.Params, uo *goredis.UniversalOptions) (goredis.UniversalClient, error) {
 	if err := p.Err(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if u.User != nil {
 		uo.Username = u.User.Username()
 		uo.Password, _ = u.User.Password()
 	}
-	if u.Scheme == "rediss" {
+	if strings.HasPrefix(u.Scheme, "rediss") {
 		uo.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
 	var err error
 	if uo.DB, err = database(u); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if uo.IsClusterMode && uo.MasterName != "" {
-		return nil, nil, errors.New("socketio: redis: parameters cluster and master exclude each other")
+		return nil, errors.New("socketio: redis: parameters cluster and master exclude each other")
 	}
 	if uo.DB != 0 && uo.MasterName == "" && (uo.IsClusterMode || len(uo.Addrs) > 1) {
-		return nil, nil, errors.New("socketio: redis: Redis Cluster has no database but 0")
+		return nil, errors.New("socketio: redis: Redis Cluster has no database but 0")
 	}
-	return goredis.NewUniversalClient(uo), opts, nil
+	return goredis.NewUniversalClient(uo), nil
 }
 
 func hostPort(u *url.URL) string {

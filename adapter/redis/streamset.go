@@ -1,0 +1,71 @@
+package redis
+
+import (
+	"context"
+	"sync"
+
+	"github.com/socketfleet/socketfleet/adapter"
+)
+
+// streamSet is the streams a node reads, each on a connection of its own.
+type streamSet struct {
+	// Immutable after start.
+	link    *link
+	opts    *StreamsOptions
+	handle  func(ctx context.Context, e streamEntry) error
+	ctx     context.Context // of the readers; only start derives it
+	running *sync.WaitGroup
+
+	mu      sync.Mutex // guards the following; leaf lock
+	readers map[string]*streamReader
+}
+
+func newStreamSet(l *link, o *StreamsOptions, handle func(context.Context, streamEntry) error) *streamSet {
+	return &streamSet{link: l, opts: o, handle: handle, readers: make(map[string]*streamReader)}
+}
+
+// start reads the streams of the options until ctx is done.
+func (s *streamSet) start(ctx context.Context, running *sync.WaitGroup) {
+	s.ctx, s.running = ctx, running
+	for _, key := range s.opts.streams() {
+		s.reader(key)
+	}
+}
+
+// reader returns the reader of a stream, which may be a new one.
+func (s *streamSet) reader(key string) *streamReader {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.readers[key]
+	if r == nil && s.ctx.Err() == nil {
+		r = newStreamReader(s.link, key, s.opts, s.handle)
+		s.readers[key] = r
+		s.running.Go(func() { r.run(s.ctx) })
+	}
+	return r
+}
+
+// wait returns when the stream of a namespace is read.
+func (s *streamSet) wait(ctx context.Context, namespace string) error {
+	r := s.reader(s.opts.streamOf(namespace))
+	if r == nil {
+		return adapter.ErrClosed
+	}
+	select {
+	case <-r.started:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// health sums up the readers: up when all are.
+func (s *streamSet) health() adapter.Health {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	total := adapter.Health{Up: len(s.readers) > 0}
+	for _, r := range s.readers {
+		total = merge(total, r.snapshot())
+	}
+	return total
+}
