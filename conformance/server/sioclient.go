@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"net/http"
 	"time"
 
@@ -32,7 +31,7 @@ func socketClientServer() (http.Handler, string, error) {
 	}
 	srv.Use(func(_ context.Context, s *core.Socket) error {
 		if s.Handshake().Query()["fail"] != "" {
-			return errors.New("Auth failed (main namespace)") //nolint:staticcheck // the words the suite compares
+			return &core.ConnectError{Message: "Auth failed (main namespace)"}
 		}
 		return nil
 	})
@@ -42,7 +41,7 @@ func socketClientServer() (http.Handler, string, error) {
 		return s.Emit("handshake", s.Handshake())
 	})
 	srv.Of("/no").Use(func(context.Context, *core.Socket) error {
-		return errors.New("Auth failed (custom namespace)") //nolint:staticcheck // the words the suite compares
+		return &core.ConnectError{Message: "Auth failed (custom namespace)"}
 	})
 	for _, name := range []string{"/asd", "/valid", "/timeout_socket"} {
 		srv.Of(name)
