@@ -16,7 +16,7 @@ import (
 
 func TestEveryDisconnectHasItsReason(t *testing.T) {
 	t.Parallel()
-	ping := &core.Options{PingInterval: 30 * time.Millisecond, PingTimeout: 30 * time.Millisecond}
+	ping := &core.Options{PingInterval: 300 * time.Millisecond, PingTimeout: 30 * time.Millisecond} // the client itself is more patient
 	small := &core.Options{MaxQueueBytes: 1 << 16}
 	for _, tc := range []struct {
 		want   core.DisconnectReason
