@@ -15,7 +15,8 @@ import (
 )
 
 // codeOnly are the options no text can express.
-var codeOnly = []string{"Adapter", "AllowRequest", "Cookie", "Logger", "Parser", "JSON", "OnSessionExpired", "OnSlowConsumer"}
+var codeOnly = []string{"Adapter", "AllowRequest", "Cookie", "Logger", "Parser", "JSON", "OnSessionExpired", "OnSlowConsumer",
+	"Use", "InitialHeaders", "Headers", "GenerateID"}
 
 var wordEnd = regexp.MustCompile(`([a-z])([A-Z])`)
 
@@ -51,7 +52,8 @@ func sample(t reflect.Type) (text string, want any, ok bool) {
 // A new option must be readable from the environment or stand in codeOnly.
 func TestEveryScalarOptionIsReadFromTheEnvironment(t *testing.T) {
 	for f := range reflect.TypeFor[core.Options]().Fields() {
-		if f.Type == reflect.TypeFor[*core.RecoveryOptions]() {
+		switch f.Type {
+		case reflect.TypeFor[*core.RecoveryOptions](), reflect.TypeFor[*core.DeflateOptions]():
 			continue // below
 		}
 		t.Run(f.Name, func(t *testing.T) {
@@ -114,6 +116,18 @@ func TestRecoveryIsReadFromTheEnvironment(t *testing.T) {
 	t.Setenv("APP_RECOVERY", "false")
 	if o, err := core.OptionsFromEnv("APP_"); err != nil || o.Recovery != nil {
 		t.Errorf("APP_RECOVERY=false: %+v, %v", o, err)
+	}
+}
+
+func TestDeflateIsReadFromTheEnvironment(t *testing.T) {
+	t.Setenv("APP_DEFLATE_LEVEL", "3")
+	o, err := core.OptionsFromEnv("APP_")
+	if err != nil || o.Deflate == nil || o.Deflate.Level != 3 {
+		t.Errorf("%+v, %v", o, err)
+	}
+	t.Setenv("APP_DEFLATE", "perhaps")
+	if _, err := core.OptionsFromEnv("APP_"); err == nil || !strings.Contains(err.Error(), "APP_DEFLATE") {
+		t.Errorf("APP_DEFLATE=perhaps: %v", err)
 	}
 }
 

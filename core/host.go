@@ -84,6 +84,10 @@ func (d *delivery) encode() (err error) {
 	if err != nil { // which an adapter has nowhere to return to from a broadcast
 		d.fails = true
 		d.n.srv.log.Warn("socketio: event not sent", "event", "packet.unencodable", "nsp", d.n.name, "err", err)
+		return err
 	}
-	return err
+	if d.flags.Has(adapter.NoCompress) {
+		d.msg.NoCompress()
+	}
+	return nil
 }
