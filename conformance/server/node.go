@@ -10,6 +10,7 @@ import (
 	"os"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,6 +31,7 @@ type nodeConfig struct {
 	RequestsTimeout int    `json:"requestsTimeout"`
 	Cleanup         bool   `json:"cleanupEmptyChildNamespaces"`
 	Parser          string `json:"parser"`
+	StreamCount     int    `json:"streamCount"`
 	PingInterval    int    `json:"pingInterval"`
 	PingTimeout     int    `json:"pingTimeout"`
 	CSR             int    `json:"csr"` // connection state recovery for this long; 0 is off
@@ -126,18 +128,25 @@ func (n *node) port() int {
 // adapterURL says in a URL what the configuration says in fields.
 func (c *nodeConfig) adapterURL() (string, error) {
 	query := url.Values{}
+	u, err := url.Parse(c.Redis)
+	if err != nil {
+		return "", errors.New("the redis URL cannot be parsed")
+	}
 	switch c.Adapter {
 	case "", "none":
 		return "memory://", nil
 	case "redis":
 	case "redis-specific":
 		query.Set("specific_response_channel", "true")
+	case "sharded-dynamic", "sharded-dynamic-private", "sharded-static":
+		u.Scheme += "+sharded"
+		query.Set("mode", strings.TrimPrefix(c.Adapter, "sharded-"))
+	case "streams":
+		u.Scheme += "+streams"
+		query.Set("stream", c.Key)
+		query.Set("stream_count", strconv.Itoa(max(c.StreamCount, 1)))
 	default:
 		return "", fmt.Errorf("unknown adapter %q", c.Adapter)
-	}
-	u, err := url.Parse(c.Redis)
-	if err != nil {
-		return "", errors.New("the redis URL cannot be parsed")
 	}
 	if c.Key != "" {
 		query.Set("key", c.Key)
