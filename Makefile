@@ -2,8 +2,10 @@
 
 GO          ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK ?= golang.org/x/vuln/cmd/govulncheck@v1.9.0
 TESTTIMEOUT ?= 15m
 FUZZTIME    ?= 30s
+SOAK        ?= 5m
 BENCHFLAGS  ?=
 
 # Every module of the repository: the root one and the nested ones, which keep
@@ -11,7 +13,7 @@ BENCHFLAGS  ?=
 MODULES := $(sort $(dir $(shell find . -name node_modules -prune -o -name go.mod -print)))
 
 .PHONY: test bootstrap fmt fmt-check vet lint importrules test-go readme conformance \
-	conformance-all bench bench-go fuzz clean
+	conformance-all bench bench-go fuzz vuln soak clean
 
 # One recipe after the other, whatever -j says: they all want the same cores.
 .NOTPARALLEL:
@@ -65,6 +67,14 @@ bench-go:
 
 fuzz:
 	@FUZZTIME=$(FUZZTIME) scripts/fuzz
+
+# Known vulnerabilities in what every module calls.
+vuln:
+	@GOVULNCHECK=$(GOVULNCHECK) scripts/vuln $(MODULES)
+
+# A server under misbehaving clients for SOAK; fails unless it gives everything back.
+soak:
+	SOAK=$(SOAK) $(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./soak/
 
 clean:
 	rm -rf bin bench/node_modules conformance/node_modules
