@@ -162,7 +162,11 @@ func (c *client) send(t parser.Type, nsp string, data []byte) {
 	m, err := c.srv.encode(t, nsp, 0, false, data, nil)
 	if err != nil {
 		c.srv.log.Error("socketio: cannot encode a packet", "event", "packet.unencodable", "type", t.String(), "nsp", nsp, "err", err)
-		c.forceClose(err, true)
+		c.srv.work.Add(1)
+		go func() { // the caller may hold a lock that closing takes
+			defer c.srv.work.Done()
+			c.forceClose(err, true)
+		}()
 		return
 	}
 	_ = c.write(m)

@@ -21,6 +21,7 @@ const maxRoomName = 256
 // States of a socket.
 const (
 	stateConnecting = iota // in the namespace's middlewares
+	stateGreeting          // in its rooms; its client has not been told yet
 	stateConnected
 	stateClosed
 )
@@ -56,11 +57,12 @@ type Socket struct {
 	inbox       []task
 	inboxBytes  int
 	dispatching bool
-	wakeReader  chan struct{} // closed to let a blocked receive look again
-	expiry      *time.Timer   // nil unless ExpireAt was called
-	expirySet   int           // counts the calls of ExpireAt
-	rate        bucket        // of events received; owned by the reader goroutine
-	lastRooms   []Room        // what Rooms returns once the rooms have been left
+	wakeReader  chan struct{}       // closed to let a blocked receive look again
+	expiry      *time.Timer         // nil unless ExpireAt was called
+	expirySet   int                 // counts the calls of ExpireAt
+	rate        bucket              // of events received; owned by the reader goroutine
+	heldBack    []*engineio.Message // for a socket that has not been greeted
+	lastRooms   []Room              // what Rooms returns once the rooms have been left
 }
 
 // Room names a set of sockets of one namespace.
@@ -93,7 +95,10 @@ func (s *Socket) Handshake() *Handshake { return &s.handshake }
 func (s *Socket) Transport() string { return s.client.sess.Transport() }
 
 // Connected reports whether the socket has joined its namespace and not left it.
-func (s *Socket) Connected() bool { return s.state.Load() == stateConnected }
+func (s *Socket) Connected() bool {
+	state := s.state.Load()
+	return state == stateConnected || state == stateGreeting
+}
 
 func (s *Socket) closed() bool { return s.state.Load() == stateClosed }
 
@@ -277,18 +282,55 @@ func (s *Socket) accept() bool {
 		s.mu.Unlock()
 		return false
 	}
-	s.state.Store(stateConnected) // before the reply: the client may answer it at once
+	s.state.Store(stateGreeting)
 	s.mu.Unlock()
 	s.nsp.add(s)
 	s.client.joined()
 	rooms := append([]Room{s.id}, s.early...)
 	s.early = nil
 	if s.Recovered() {
+		s.greeted() // what it missed goes out before the reply, as in the reference
 		return s.resume(rooms)
 	}
-	s.reply()
 	s.nsp.adapter.Join(s, rooms...)
 	s.lease.joined()
+	s.greet()
+	return true
+}
+
+// greeted ends the holding back of messages.
+func (s *Socket) greeted() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.CompareAndSwap(stateGreeting, stateConnected)
+}
+
+// greet tells the client that it is connected, then sends what has reached the
+// socket since it is in its rooms: a client that knows of its connection misses
+// nothing, and none gets an event before it knows.
+func (s *Socket) greet() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.Load() != stateGreeting {
+		return // closed meanwhile
+	}
+	s.reply()
+	for _, m := range s.heldBack {
+		_ = s.write(m) // a failure closes the connection
+	}
+	s.heldBack = nil
+	s.state.Store(stateConnected)
+}
+
+// holdBack keeps a message until the client has been greeted. It returns false
+// when that has happened.
+func (s *Socket) holdBack(m *engineio.Message) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.Load() != stateGreeting {
+		return false
+	}
+	s.heldBack = append(s.heldBack, m)
 	return true
 }
 
@@ -301,6 +343,9 @@ func (s *Socket) deliver(m *engineio.Message, f adapter.Flags, ack *pendingAck, 
 		if err := ack.await(s); err != nil {
 			return err
 		}
+	}
+	if s.state.Load() == stateGreeting && s.holdBack(m) {
+		return nil
 	}
 	var err error
 	switch {
@@ -343,7 +388,7 @@ func (s *Socket) close(reason DisconnectReason, err error) bool {
 	s.leaveAll()
 	s.failAcks()
 	s.nsp.remove(s)
-	if was == stateConnected {
+	if was != stateConnecting {
 		s.nsp.srv.stats.disconnected(reason)
 	}
 	s.queueEnd(reason, was == stateConnected && s.nsp.listensToDisconnect())
