@@ -1,5 +1,6 @@
-// Package engineio is an Engine.IO 4 server: it turns HTTP requests and WebSocket
-// connections into sessions that exchange messages with a client.
+// Package engineio is an Engine.IO 4 server, and with Options.AllowEIO3 an
+// Engine.IO 3 server too: it turns HTTP requests and WebSocket connections into
+// sessions that exchange messages with a client.
 //
 // It follows the reference server (packages/engine.io/lib server.ts, socket.ts,
 // transports/) byte by byte on the wire and differs from it on purpose here:
@@ -13,13 +14,17 @@
 //   - A close packet on a WebSocket ends the session at once.
 //   - A heartbeat in flight survives an upgrade, and pongs nobody asked for are
 //     ignored.
+//   - A session of revision 3 still has a heartbeat after an upgrade. Its payloads
+//     are read strictly: lengths are digits, and nothing may be cut short.
+//   - permessage-deflate never keeps a context between messages, and obeys the
+//     message's compression flag.
 //   - Everything a peer can make grow is bounded: queues, payloads, packets per
 //     payload, fragments per message, and the time each may take.
 //
 // A session has one transport: polling, whose waiting GET request is the flusher,
 // or a WebSocket, read through gorilla/websocket and written by a goroutine that
 // exists only while something is queued. What depends on the protocol revision is
-// in codec.go and message.go; what depends on the transport is behind the
+// in codec.go, codec3.go, payload.go and message.go; what depends on the transport is behind the
 // transport interface in transport.go.
 //
 // # Concurrency
