@@ -263,3 +263,44 @@ func TestOnlyWhatCanBeReplayedHasAnOffset(t *testing.T) {
 		t.Errorf("binary: got %s", got)
 	}
 }
+
+// Whoever has been told that it is connected gets everything from then on, and
+// nothing before.
+func TestNothingComesBeforeTheReplyAndNothingIsLostBehindIt(t *testing.T) {
+	t.Parallel()
+	for _, o := range []*core.RecoveryOptions{nil, {}} {
+		r := start(t, &core.Options{Recovery: o})
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+					emit(t, r, "tick", n)
+				}
+			}
+		})
+		for range 50 {
+			e := r.bare(t)
+			send(t, e, "0")
+			if got := read(t, e); !strings.HasPrefix(got, `0{"sid":`) {
+				t.Errorf("first packet %.80s", got)
+			}
+			_ = e.Close()
+		}
+		close(stop)
+		wg.Wait()
+		for range 200 {
+			e := r.engine(t)
+			emit(t, r, "now")
+			for got := read(t, e); !strings.HasPrefix(got, `2["now"`); got = read(t, e) {
+				if !strings.HasPrefix(got, `2["tick"`) {
+					t.Fatalf("got %s", got)
+				}
+			}
+			_ = e.Close()
+		}
+	}
+}
