@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -120,7 +121,8 @@ func guard(fn func() error) (err error) {
 	return fn()
 }
 
-// failed logs and counts what user code returned or panicked with.
+// failed logs and counts what user code returned or panicked with. That a client
+// has gone meanwhile is no failure of the handler.
 func (srv *Server) failed(what string, nsp *Namespace, err error) {
 	switch e := err.(type) {
 	case nil:
@@ -132,6 +134,10 @@ func (srv *Server) failed(what string, nsp *Namespace, err error) {
 		srv.stats.badArguments.Add(1)
 		srv.log.Debug("socketio: event argument refused", "what", what, "nsp", nsp.name, "err", e.err)
 	default:
+		if errors.Is(err, ErrDisconnected) {
+			srv.log.Debug("socketio: the client has gone", "what", what, "nsp", nsp.name, "err", err)
+			return
+		}
 		srv.stats.handlerErrors.Add(1)
 		srv.log.LogAttrs(context.Background(), slog.LevelWarn, "socketio: handler failed",
 			slog.String("event", "handler.error"), slog.String("what", what), slog.String("nsp", nsp.name), slog.Any("err", err))

@@ -37,19 +37,6 @@ func (s *Socket) stopExpiryLocked() {
 	}
 }
 
-// OnExpire adds a function that is called when a socket's time has come, before
-// it is disconnected. A time in the future lets the socket live until then; an
-// error or the zero time does not. Where several were added the latest time
-// counts. The functions have 30 seconds, in which the socket goes on as before.
-func (n *Namespace) OnExpire(fn func(ctx context.Context, s *Socket) (time.Time, error)) {
-	n.hooks.change(func(t *hookTable) { t.expire = added(t.expire, fn) })
-}
-
-// OnExpire is Namespace.OnExpire for all namespaces of the family.
-func (f *NamespaceFamily) OnExpire(fn func(ctx context.Context, s *Socket) (time.Time, error)) {
-	f.hooks.change(func(t *hookTable) { t.expire = added(t.expire, fn) })
-}
-
 // expire ends the socket unless it is granted more time. set tells whether
 // ExpireAt has been called again meanwhile.
 func (s *Socket) expire(set int) {

@@ -10,11 +10,12 @@ import (
 // namespaces are made when a client asks for them; what is registered on the
 // family holds for all of them.
 type NamespaceFamily struct {
+	hooks // run ahead of the namespaces' own
+
 	srv   *Server
 	match func(ctx context.Context, name string, auth json.RawMessage) bool
 	// pattern is set by OfPattern; Of adopts it, as in the reference.
 	pattern *regexp.Regexp
-	hooks   hooks
 }
 
 // OfFunc returns the family of the namespaces that match accepts, given the name
@@ -38,26 +39,6 @@ func (srv *Server) addFamily(f *NamespaceFamily) *NamespaceFamily {
 	return f
 }
 
-// Use is Namespace.Use for all namespaces of the family, ahead of their own.
-func (f *NamespaceFamily) Use(mw ...func(ctx context.Context, s *Socket) error) {
-	f.hooks.change(func(t *hookTable) { t.middleware = added(t.middleware, mw...) })
-}
-
-// UseEvent is Namespace.UseEvent for all namespaces of the family.
-func (f *NamespaceFamily) UseEvent(mw ...func(next EventHandler) EventHandler) {
-	f.hooks.useEvent(mw...)
-}
-
-// OnConnect is Namespace.OnConnect for all namespaces of the family.
-func (f *NamespaceFamily) OnConnect(fn func(ctx context.Context, s *Socket) error) {
-	f.hooks.change(func(t *hookTable) { t.connect = added(t.connect, fn) })
-}
-
-// OnDisconnect is Namespace.OnDisconnect for all namespaces of the family.
-func (f *NamespaceFamily) OnDisconnect(fn func(ctx context.Context, s *Socket, r DisconnectReason)) {
-	f.hooks.change(func(t *hookTable) { t.disconnect = added(t.disconnect, fn) })
-}
-
 // Namespaces returns the namespaces of the family that exist on this node.
 func (f *NamespaceFamily) Namespaces() []*Namespace {
 	f.srv.mu.Lock()
@@ -79,9 +60,4 @@ func (f *NamespaceFamily) Emit(event string, args ...any) error {
 		}
 	}
 	return nil
-}
-
-// listen implements Listener.
-func (f *NamespaceFamily) listen(event string, fn EventHandler) (cancel func()) {
-	return f.hooks.listen(event, fn)
 }

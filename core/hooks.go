@@ -80,20 +80,6 @@ func (h *hooks) listen(event string, fn EventHandler) (cancel func()) {
 	}
 }
 
-// useEvent appends middlewares; the first registered is the outermost.
-func (h *hooks) useEvent(mw ...func(EventHandler) EventHandler) {
-	h.change(func(t *hookTable) {
-		for _, m := range mw {
-			outer := t.wrap
-			if outer == nil {
-				t.wrap = m
-				continue
-			}
-			t.wrap = func(next EventHandler) EventHandler { return outer(m(next)) }
-		}
-	})
-}
-
 func withRoute[R any](m map[string][]*R, event string, r *R) map[string][]*R {
 	out := make(map[string][]*R, len(m)+1)
 	for name, routes := range m {

@@ -1,7 +1,6 @@
 package core
 
 import (
-	"context"
 	"fmt"
 	"iter"
 	"maps"
@@ -15,6 +14,8 @@ import (
 // Namespace is one channel of communication, multiplexed with others over each
 // client's connection. All methods are safe for concurrent use.
 type Namespace struct {
+	hooks // what was registered on the namespace itself
+
 	// Immutable once opened is closed.
 	srv     *Server
 	name    string
@@ -23,7 +24,6 @@ type Namespace struct {
 	openErr error // why there is no way to other nodes; clients are refused
 
 	opened  chan struct{} // closed when adapter and openErr are set
-	hooks   hooks
 	ackID   atomic.Uint64
 	events  taskQueue   // server-side events
 	changes taskQueue   // of rooms
@@ -40,49 +40,6 @@ type Namespace struct {
 
 // Name returns the namespace's name, which starts with "/".
 func (n *Namespace) Name() string { return n.name }
-
-// Use appends middlewares that every client passes before it is connected, in
-// order. An error refuses the client: its text is the message the client sees,
-// and a *ConnectError carries data as well.
-func (n *Namespace) Use(mw ...func(ctx context.Context, s *Socket) error) {
-	n.hooks.change(func(t *hookTable) { t.middleware = added(t.middleware, mw...) })
-}
-
-// UseEvent appends middlewares that every event passes before its handlers. One
-// that does not call next drops the event; an error is logged and counted.
-func (n *Namespace) UseEvent(mw ...func(next EventHandler) EventHandler) { n.hooks.useEvent(mw...) }
-
-// OnConnect adds a function that is called when a socket has connected, before
-// any of its events is handled. An error is logged and counted and disconnects
-// nobody.
-func (n *Namespace) OnConnect(fn func(ctx context.Context, s *Socket) error) {
-	n.hooks.change(func(t *hookTable) { t.connect = added(t.connect, fn) })
-}
-
-// OnDisconnecting adds a function that is called before those of OnDisconnect,
-// while Rooms still returns the rooms the socket was in.
-func (n *Namespace) OnDisconnecting(fn func(ctx context.Context, s *Socket, r DisconnectReason)) {
-	n.hooks.change(func(t *hookTable) { t.disconnecting = added(t.disconnecting, fn) })
-}
-
-// OnDisconnect adds a function that is called once for every socket that was
-// connected, behind the handlers of its events. Its context is cancelled.
-func (n *Namespace) OnDisconnect(fn func(ctx context.Context, s *Socket, r DisconnectReason)) {
-	n.hooks.change(func(t *hookTable) { t.disconnect = added(t.disconnect, fn) })
-}
-
-// OnAny adds a function that sees every event before the middlewares of
-// UseEvent, handled or not.
-func (n *Namespace) OnAny(fn func(ctx context.Context, s *Socket, e *Event)) {
-	n.hooks.change(func(t *hookTable) { t.any = added(t.any, fn) })
-}
-
-// OnAnyOutgoing adds a function that sees every emit of this node before it is
-// sent: once for a broadcast, however many sockets receive it. It runs on the
-// goroutine that emits.
-func (n *Namespace) OnAnyOutgoing(fn func(o Outgoing)) {
-	n.hooks.change(func(t *hookTable) { t.outgoing = added(t.outgoing, fn) })
-}
 
 // Outgoing is what OnAnyOutgoing sees of an emit.
 type Outgoing struct {
@@ -127,11 +84,6 @@ func (n *Namespace) remove(s *Socket) {
 	if n.sockets[s.id] == s { // a recovered socket has its predecessor's id
 		delete(n.sockets, s.id)
 	}
-}
-
-// listen implements Listener.
-func (n *Namespace) listen(event string, fn EventHandler) (cancel func()) {
-	return n.hooks.listen(event, fn)
 }
 
 // chain yields what was registered on the family, then on the namespace.

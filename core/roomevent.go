@@ -28,20 +28,6 @@ type RoomEvent struct {
 // listeners.
 const maxRoomEvents = 100_000
 
-// OnRoom adds a function that hears of every change of the namespace's rooms on
-// this node, in order: of a join RoomCreated and RoomJoined, of a leave RoomLeft
-// and RoomDeleted. The room of each socket's own id counts. Calls come shortly
-// after the change. A listener that falls 100,000 events behind misses some,
-// which Stats counts as the limit "room_events".
-func (n *Namespace) OnRoom(fn func(e RoomEvent)) {
-	n.hooks.change(func(t *hookTable) { t.rooms = added(t.rooms, fn) })
-}
-
-// OnRoom is Namespace.OnRoom for all namespaces of the family.
-func (f *NamespaceFamily) OnRoom(fn func(e RoomEvent)) {
-	f.hooks.change(func(t *hookTable) { t.rooms = added(t.rooms, fn) })
-}
-
 var _ adapter.RoomObserver = (*host)(nil)
 
 func (h *host) ObservesRooms() bool {

@@ -35,17 +35,6 @@ func (e *ServerEvent) Ack(v any) error {
 	return nil
 }
 
-// OnServerEvent adds a function that is called when another node uses
-// ServerSideEmit with this event. Calls come one after the other. An error is
-// logged and counted. The returned function removes it.
-func (n *Namespace) OnServerEvent(event string, fn func(ctx context.Context, e *ServerEvent) error) (cancel func()) {
-	r := &serverRoute{fn}
-	n.hooks.change(func(t *hookTable) { t.server = withRoute(t.server, event, r) })
-	return func() {
-		n.hooks.change(func(t *hookTable) { t.server = withoutRoute(t.server, event, r) })
-	}
-}
-
 // maxServerEvents bounds the server-side events of a namespace that wait for
 // their listeners.
 const maxServerEvents = 10_000
