@@ -34,11 +34,37 @@ type node struct {
 	ended sync.Once
 }
 
+// variants are the adapters of this package.
+var variants = []string{"classic", "sharded", "streams"}
+
+// openVariant opens an adapter over a client that it owns.
+func openVariant(tb testing.TB, variant string, client goredis.UniversalClient, o Options) *cluster.Provider {
+	tb.Helper()
+	var p *cluster.Provider
+	var err error
+	switch ctx := context.Background(); variant {
+	case "classic":
+		p, err = open(ctx, client, &o, true)
+	case "sharded":
+		p, err = openSharded(ctx, client, &ShardedOptions{Options: o}, true)
+	case "streams":
+		p, err = openStreams(ctx, client, &StreamsOptions{Options: o, Stream: o.Key, MaxLen: 1000}, true)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return p
+}
+
 func startNode(tb testing.TB, addr, key, namespace, id string) *node {
 	tb.Helper()
+	return startVariant(tb, "classic", goredis.NewClient(&goredis.Options{Addr: addr}), key, namespace, id)
+}
+
+func startVariant(tb testing.TB, variant string, client goredis.UniversalClient, key, namespace, id string) *node {
+	tb.Helper()
 	n := &node{tb: tb, host: adaptertest.NewHost(namespace, id), sock: adaptertest.NewSocket(id)}
-	client := goredis.NewClient(&goredis.Options{Addr: addr})
-	p, err := open(context.Background(), client, &Options{
+	n.p = openVariant(tb, variant, client, Options{
 		Key:    key,
 		Logger: slog.New(slog.DiscardHandler),
 		OnGap: func(g Gap) {
@@ -46,12 +72,9 @@ func startNode(tb testing.TB, addr, key, namespace, id string) *node {
 			defer n.mu.Unlock()
 			n.gaps = append(n.gaps, g)
 		},
-	}, true)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	n.p = p
-	if n.a, err = p.Open(context.Background(), n.host); err != nil {
+	})
+	var err error
+	if n.a, err = n.p.Open(context.Background(), n.host); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(n.close)
@@ -110,99 +133,123 @@ func flows(tb testing.TB, from, to *node) {
 	})
 }
 
+// eachVariant runs a test on every adapter with two nodes; the second reaches its
+// Redis through a proxy.
+func eachVariant(t *testing.T, run func(t *testing.T, variant string, server *testutil.RedisServer, proxy *testutil.Proxy, a, b *node)) {
+	for _, variant := range variants {
+		t.Run(variant, func(t *testing.T) {
+			t.Parallel()
+			server := testutil.LocalRedis(t)
+			proxy := testutil.NewProxy(t, server.Addr())
+			a := startVariant(t, variant, goredis.NewClient(&goredis.Options{Addr: server.Addr()}), "k", "/", "a")
+			b := startVariant(t, variant, goredis.NewClient(&goredis.Options{Addr: proxy.Addr()}), "k", "/", "b")
+			flows(t, a, b)
+			flows(t, b, a)
+			run(t, variant, server, proxy, a, b)
+		})
+	}
+}
+
+func (n *node) up() bool { return n.p.Health().Up }
+
+func (n *node) hasGap(kind GapKind) bool {
+	for _, g := range n.reportedGaps() {
+		if g.Kind == kind && g.From.Before(g.To) {
+			return true
+		}
+	}
+	return false
+}
+
 func TestNodesRecoverFromARestartOfRedis(t *testing.T) {
 	t.Parallel()
-	server := testutil.LocalRedis(t)
-	a := startNode(t, server.Addr(), "k", "/", "a")
-	b := startNode(t, server.Addr(), "k", "/", "b")
-	flows(t, a, b)
-	server.Kill(t)
-	poll(t, "the loss is noticed", func() bool { return !a.p.Health().Up && !b.p.Health().Up })
-	a.emit("during")
-	if !a.got("during") {
-		t.Error("local delivery depends on Redis")
-	}
-	server.Restart(t)
-	took := poll(t, "both nodes are up", func() bool { return a.p.Health().Up && b.p.Health().Up })
-	flows(t, a, b)
-	flows(t, b, a)
-	if n, err := a.a.ServerCount(context.Background()); n != 2 || err != nil {
-		t.Errorf("%d nodes, %v", n, err)
-	}
-	for _, n := range []*node{a, b} {
-		if h := n.p.Health(); h.Reconnects != 1 || h.Resubscribes != 1 || h.LastError == "" {
-			t.Errorf("health %+v", h)
+	eachVariant(t, func(t *testing.T, variant string, server *testutil.RedisServer, _ *testutil.Proxy, a, b *node) {
+		server.Kill(t)
+		poll(t, "the loss is noticed", func() bool { return !a.up() && !b.up() })
+		a.emit("during")
+		if !a.got("during") {
+			t.Error("local delivery depends on Redis")
 		}
-		if g := n.reportedGaps(); len(g) != 1 || !g[0].From.Before(g[0].To) {
-			t.Errorf("gaps %+v", g)
+		server.Restart(t)
+		took := poll(t, "both nodes are up", func() bool { return a.up() && b.up() })
+		flows(t, a, b)
+		flows(t, b, a)
+		if n, err := a.a.ServerCount(context.Background()); n != 2 || err != nil {
+			t.Errorf("%d nodes, %v", n, err)
 		}
-	}
-	t.Logf("up %v after the restart", took.Round(time.Millisecond))
+		for _, n := range []*node{a, b} {
+			if h := n.p.Health(); h.Reconnects < 1 || h.Resubscribes != h.Reconnects || h.LastError == "" {
+				t.Errorf("health %+v", h)
+			}
+			poll(t, "the gap is reported", func() bool { return n.hasGap(GapConnection) })
+			if g := n.reportedGaps(); variant != "streams" && len(g) != 1 {
+				t.Errorf("gaps %+v", g)
+			}
+			if variant == "streams" && !n.hasGap(GapRewound) {
+				t.Errorf("nobody says that the stream is gone: %+v", n.reportedGaps())
+			}
+		}
+		t.Logf("up %v after the restart", took.Round(time.Millisecond))
+	})
 }
 
 func TestNodesRecoverWhenRedisCutsTheirSubscriptions(t *testing.T) {
 	t.Parallel()
-	server := testutil.LocalRedis(t)
-	a := startNode(t, server.Addr(), "k", "/", "a")
-	b := startNode(t, server.Addr(), "k", "/", "b")
-	flows(t, a, b)
-	c := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
-	defer c.Close()
-	for range 3 {
-		before := b.p.Health().Resubscribes
-		if err := c.ClientKillByFilter(context.Background(), "TYPE", "pubsub").Err(); err != nil {
-			t.Fatal(err)
+	eachVariant(t, func(t *testing.T, variant string, server *testutil.RedisServer, _ *testutil.Proxy, a, b *node) {
+		c := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
+		defer c.Close()
+		for range 3 {
+			before := b.p.Health().Resubscribes
+			if err := c.ClientKillByFilter(context.Background(), "TYPE", "pubsub").Err(); err != nil {
+				t.Fatal(err)
+			}
+			poll(t, "subscribed again", func() bool { return b.up() && b.p.Health().Resubscribes > before })
+			flows(t, a, b)
+			flows(t, b, a)
 		}
-		poll(t, "subscribed again", func() bool { h := b.p.Health(); return h.Up && h.Resubscribes > before })
-		flows(t, a, b)
-		flows(t, b, a)
-	}
-	subscribedOnce(t, c, "k-request#/#", 2)
+		subscribedOnce(t, c, variant)
+	})
 }
 
-// subscribedOnce checks that Redis knows n subscribers of a channel, and as many
-// patterns in all.
-func subscribedOnce(t *testing.T, c *goredis.Client, channel string, n int64) {
+// subscribedOnce checks that Redis knows two subscribers of the channel that nodes
+// are counted by.
+func subscribedOnce(t *testing.T, c *goredis.Client, variant string) {
 	t.Helper()
-	got, err := c.PubSubNumSub(context.Background(), channel).Result()
-	if err != nil || got[channel] != n {
-		t.Errorf("%d subscribers of %s, %v; want %d", got[channel], channel, err, n)
+	name, do := "k#/#", c.PubSubNumSub
+	switch variant {
+	case "classic":
+		name = "k-request#/#"
+	case "sharded":
+		do = c.PubSubShardNumSub
+	}
+	got, err := do(context.Background(), name).Result()
+	if err != nil || got[name] != 2 {
+		t.Errorf("%d subscribers of %s, %v; want 2", got[name], name, err)
 	}
 }
 
 func TestADeafSubscriptionIsReplaced(t *testing.T) {
 	t.Parallel()
-	server := testutil.LocalRedis(t)
-	proxy := testutil.NewProxy(t, server.Addr())
-	a := startNode(t, server.Addr(), "k", "/", "a")
-	b := startNode(t, proxy.Addr(), "k", "/", "b")
-	flows(t, a, b)
-	proxy.BlackHole(testutil.Down, true)
-	took := poll(t, "the probe finds the black hole", func() bool { return !b.p.Health().Up })
-	if took > 5*time.Second {
-		t.Errorf("detected after %v", took)
-	}
-	if h := b.p.Health(); h.ProbeFailures < 2 {
-		t.Errorf("health %+v", h)
-	}
-	proxy.BlackHole(testutil.Down, false)
-	back := poll(t, "the node is up", func() bool { return b.p.Health().Up })
-	flows(t, a, b)
-	flows(t, b, a)
-	if len(b.reportedGaps()) == 0 {
-		t.Error("no gap was reported")
-	}
-	t.Logf("detected after %v, up %v after the network was back", took.Round(time.Millisecond), back.Round(time.Millisecond))
+	eachVariant(t, func(t *testing.T, _ string, _ *testutil.RedisServer, proxy *testutil.Proxy, a, b *node) {
+		proxy.BlackHole(testutil.Down, true)
+		took := poll(t, "the probe finds the black hole", func() bool { return !b.up() })
+		if took > 6*time.Second {
+			t.Errorf("detected after %v", took)
+		}
+		poll(t, "probes have failed", func() bool { return b.p.Health().ProbeFailures >= 2 })
+		proxy.BlackHole(testutil.Down, false)
+		back := poll(t, "the node is up", b.up)
+		flows(t, a, b)
+		flows(t, b, a)
+		poll(t, "the gap is reported", func() bool { return b.hasGap(GapConnection) })
+		t.Logf("detected after %v, up %v after the network was back", took.Round(time.Millisecond), back.Round(time.Millisecond))
+	})
 }
 
 func TestSilenceIsNoReasonToReconnect(t *testing.T) {
 	t.Parallel()
 	server := testutil.LocalRedis(t)
-	client := goredis.NewClient(&goredis.Options{Addr: server.Addr()})
-	p, err := open(context.Background(), client, &Options{ProbeInterval: 400 * time.Millisecond}, true)
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := openVariant(t, "classic", goredis.NewClient(&goredis.Options{Addr: server.Addr()}), Options{ProbeInterval: 400 * time.Millisecond})
 	defer closeNode(t, p)
 	if _, err := p.Open(context.Background(), adaptertest.NewHost("/", "a")); err != nil {
 		t.Fatal(err)

@@ -178,7 +178,7 @@ func (r *streamReader) locate(ctx context.Context, c *goredis.Client, unread []g
 	case now.end.less(r.last):
 		r.gap(GapRewound, fmt.Sprintf("stream %s ends before the last entry read", r.key))
 		r.last, r.pos = now.end, now.added
-	case now.counted() && now.added < r.pos:
+	case now.counted() && (now.added < r.pos || r.last.less(now.first) && now.added-now.length < r.pos):
 		r.gap(GapRewound, fmt.Sprintf("stream %s was made anew", r.key))
 		r.pos = now.added - now.length
 	case r.trimmed(now, next):

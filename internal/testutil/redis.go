@@ -46,7 +46,8 @@ type RedisServer struct {
 	// URL of the server, as redis.ParseURL takes it.
 	URL string
 
-	port int // 0: not a process of ours
+	port int      // 0: not a process of ours
+	args []string // more for redis-server; a configuration file comes first
 
 	mu    sync.Mutex
 	pid   int
@@ -175,8 +176,14 @@ func freePort() (int, error) {
 const keeper = `"$@" >/dev/null 2>&1 & pid=$!; echo $pid; cat >/dev/null; kill -9 $pid 2>/dev/null; wait`
 
 func (s *RedisServer) start() error {
-	cmd := exec.Command("sh", "-c", keeper, "sh", "redis-server", "--port", strconv.Itoa(s.port), "--bind", "127.0.0.1",
-		"--save", "", "--appendonly", "no", "--dir", os.TempDir(), "--daemonize", "no")
+	args := []string{"-c", keeper, "sh", "redis-server"}
+	more := s.args
+	if len(more) > 0 && !strings.HasPrefix(more[0], "-") {
+		args, more = append(args, more[0]), more[1:]
+	}
+	args = append(args, "--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+		"--dir", os.TempDir(), "--daemonize", "no")
+	cmd := exec.Command("sh", append(args, more...)...)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return err
