@@ -61,6 +61,7 @@ func (s *channelSet) newHome(ctx context.Context, addr string, node *goredis.Cli
 	if node != nil {
 		// The cluster client closes its clients of servers that leave and come back.
 		o := *node.Options()
+		tune(&o)
 		h.client = goredis.NewClient(&o)
 		h.sub.open = func(ctx context.Context) *goredis.PubSub { return h.client.Subscribe(ctx) }
 		h.sub.slots, h.sub.moved = true, s.hint

@@ -53,6 +53,8 @@ func newLink(c goredis.UniversalClient) (*link, error) {
 	return l, nil
 }
 
+// tune is for every set of options a client is made of, copies of a tuned client's
+// too: go-redis turns the -1 of no retries into 0, and a 0 into its default.
 func tune(o *goredis.Options) {
 	o.Dialer = bounded(o.Dialer)
 	o.Protocol = 2

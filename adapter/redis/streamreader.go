@@ -113,6 +113,7 @@ func (r *streamReader) dial(ctx context.Context) (*goredis.Client, error) {
 		return nil, err
 	}
 	o := *owner.Options()
+	tune(&o)
 	o.PoolSize = 1
 	return goredis.NewClient(&o), nil
 }
