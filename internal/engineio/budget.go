@@ -189,9 +189,7 @@ func (s *Session) pushLocked(m *Message, l *Latest) error {
 	bound := outq.Bound{Bytes: o.MaxQueueBytes, Items: o.MaxQueuePackets}
 	fit := s.tryLocked(m, l, bound)
 	if fit == outq.Fits {
-		if s.asked && s.out.Bytes() <= bound.Bytes/2 && s.out.Len() <= bound.Items/2 {
-			s.asked = false
-		}
+		s.asked = s.asked && !s.caughtUpLocked(bound)
 		return nil
 	}
 	cause := ErrQueueFull
@@ -207,6 +205,11 @@ func (s *Session) pushLocked(m *Message, l *Latest) error {
 		go s.ask(Slow{cause, s.out.Bytes(), s.out.Len()})
 	}
 	return nil
+}
+
+// caughtUpLocked reports whether the queue has fallen to half its bounds.
+func (s *Session) caughtUpLocked(b outq.Bound) bool {
+	return (b.Bytes <= 0 || s.out.Bytes() <= b.Bytes/2) && (b.Items <= 0 || s.out.Len() <= b.Items/2)
 }
 
 func (s *Session) tryLocked(m *Message, l *Latest, b outq.Bound) outq.Fit {

@@ -33,13 +33,17 @@
 // SendVolatile and Close blocks.
 //
 // Locks: Server.mu and Session.mu are never held together. Session.mu guards the
-// session, its queue and its transports; no user code and no I/O runs under it.
+// session, its queue and its transports; no user code and no I/O runs under it. The
+// lock of the table of addresses is a leaf below it. What all queues hold together
+// is one atomic number.
 //
 // Goroutines: a WebSocket session has one reader, and one flusher while packets
 // wait. A polling session has none of its own. The heartbeat is one timer. The end
 // of a session takes one short-lived goroutine, which tells the Receiver. Each
 // holds a reference to its session; Shutdown waits until all sessions have lost
-// all of theirs.
+// all of theirs. Options.OnSlow is called by a goroutine that has one too. While the
+// queues hold too much together, one goroutine of the server, which Shutdown waits
+// for, looks for the longest.
 //
 // Receiver methods of one session are called by one goroutine at a time, in the
 // order of arrival. While one of them blocks, the session reads nothing more and

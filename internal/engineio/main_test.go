@@ -128,6 +128,9 @@ func (r *rig) serve(h *httptest.Server) {
 		if err := r.srv.Close(); err != nil {
 			r.t.Errorf("Close: %v", err)
 		}
+		if n := r.srv.Stats().QueuedBytes; n != 0 {
+			r.t.Errorf("%d bytes counted as queued after the end", n)
+		}
 		h.Client().CloseIdleConnections()
 		h.Close()
 	})
