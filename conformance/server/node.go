@@ -35,6 +35,8 @@ type nodeConfig struct {
 	PingInterval    int    `json:"pingInterval"`
 	PingTimeout     int    `json:"pingTimeout"`
 	CSR             int    `json:"csr"` // connection state recovery for this long; 0 is off
+	AllowEIO3       bool   `json:"allowEIO3"`
+	Deflate         bool   `json:"perMessageDeflate"`
 }
 
 // node is one member of a cluster and what its control endpoint knows of it.
@@ -91,7 +93,7 @@ func clusterNode() (http.Handler, string, error) {
 	if n.provider, err = adapter.Open(ctx, rawURL); err != nil {
 		return nil, "", err
 	}
-	n.srv, err = core.New(ctx, &core.Options{
+	opts := &core.Options{
 		Adapter:                n.provider,
 		NodeID:                 n.config.Name,
 		Parser:                 packets,
@@ -103,7 +105,12 @@ func clusterNode() (http.Handler, string, error) {
 		CleanupEmptyNamespaces: n.config.Cleanup,
 		MaxNamespacesPerClient: 64,
 		Recovery:               n.config.recovery(),
-	})
+		AllowEIO3:              n.config.AllowEIO3,
+	}
+	if n.config.Deflate {
+		opts.Deflate = new(core.DeflateOptions)
+	}
+	n.srv, err = core.New(ctx, opts)
 	if err != nil {
 		return nil, "", err
 	}

@@ -20,6 +20,8 @@ export async function startClusterNode() {
     pingInterval: config.pingInterval ?? 25_000,
     pingTimeout: config.pingTimeout ?? 20_000,
     cleanupEmptyChildNamespaces: config.cleanupEmptyChildNamespaces ?? false,
+    allowEIO3: config.allowEIO3 ?? false,
+    perMessageDeflate: config.perMessageDeflate ?? false,
     ...(config.parser === "msgpack" && { parser: msgpackParser.default ?? msgpackParser }),
     ...(config.csr && {
       connectionStateRecovery: { maxDisconnectionDuration: config.csr, skipMiddlewares: true },
