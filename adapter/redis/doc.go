@@ -1,35 +1,54 @@
 // Package redis joins the nodes of a deployment through Redis. Importing it
-// registers the URL schemes redis and rediss:
+// registers the URL schemes redis, redis+sharded and redis+streams, and the same
+// with rediss for TLS:
 //
 //	redis://user:password@host:6379/0?key=socket.io&requests_timeout=5s
+//	redis+sharded://host:7000?addr=host2:7001&mode=dynamic
+//	redis+streams://host:6379?stream=socket.io&max_len=10000
 //
-// The wire is the one of @socket.io/redis-adapter's createAdapter, to the byte,
-// so that Go and Node.js nodes form one deployment; it follows that package's
-// index.ts, and @socket.io/redis-emitter can emit into it. It differs where that
-// adapter loses messages in silence:
+// The wires are those of createAdapter and createShardedAdapter of
+// @socket.io/redis-adapter (index.ts, sharded-adapter.ts), and of
+// @socket.io/redis-streams-adapter (adapter.ts), to the byte, so that Go and
+// Node.js nodes form one deployment; @socket.io/redis-emitter and
+// redis-streams-emitter can emit into it. They differ where those adapters lose
+// messages in silence:
 //
 //   - The connection that receives is ours to watch. When nothing has arrived for
 //     a while the node publishes a probe to itself, on a room nobody has, and
 //     replaces a connection that does not bring it back. A connection is never
 //     repaired in place: a new one subscribes to everything and is up when Redis
 //     has confirmed all of it.
+//   - Sharded channels are subscribed to at the server that has their slot, and
+//     again when the slot moves.
+//   - A stream is read from its end by name, so that nothing between two reads is
+//     missed, and with a pause after an error.
 //   - Every time in which messages may have been missed is counted, logged and
-//     passed to Options.OnGap.
+//     passed to Options.OnGap: also when a stream was trimmed before it was read, or
+//     lost its end.
 //   - Malformed messages are counted and dropped.
 //   - Namespace names are escaped in subscription patterns.
 //
+// All adapters deliver to the sockets of the emitting node first, whatever Redis
+// does, and publish after that; the reference's sharded and streams adapters do it
+// the other way round. Nodes on sharded pub/sub and streams say goodbye with an
+// ADAPTER_CLOSE, which the reference ignores, so that nobody waits for them.
+//
 // Binary arguments of server-side emits and of their answers travel as
-// MessagePack, which that adapter reads too, instead of as JSON lists of numbers.
+// MessagePack on the classic wire, which that adapter reads too, instead of as
+// JSON lists of numbers.
 //
 // Redis pub/sub delivers at most once and keeps nothing for a node that is away.
-// Channels are not separated by database number: two deployments on one Redis
-// need different keys.
+// Streams keep broadcasts, joins, leaves and disconnects for it, and may deliver
+// one twice. Channels are not separated by database number: two deployments on
+// one Redis need different keys, and so do a classic and a streams one.
 //
 // # Concurrency
 //
 // All exported names are safe for concurrent use. A provider owns: one goroutine
-// that keeps the subscriptions as they should be, one that reads the connection
-// and only moves bytes, a fixed number of workers that decode and deliver, and
-// those of package cluster. Messages of one namespace are handled by one worker,
-// in the order Redis sent them. Locks are leaves; none is held during I/O.
+// per connection that keeps the subscriptions as they should be, one that reads it
+// and only moves bytes, one per stream, one that places sharded channels, a fixed
+// number of workers that decode and deliver, and those of package cluster.
+// Messages of one namespace are handled by one worker, in the order Redis sent
+// them on a connection. None of the locks is held during I/O; all are leaves but
+// that of a channel set, which comes before that of the topics of a connection.
 package redis
