@@ -52,7 +52,9 @@ func (s *Socket) receive(p *parser.Packet) bool {
 			}
 			break
 		}
-		s.holdReaderLocked()
+		if gone := s.holdReaderLocked(); gone {
+			break // this one event more, then the connection's end is reported
+		}
 	}
 	if s.Connected() {
 		s.inboxBytes += size
@@ -62,19 +64,25 @@ func (s *Socket) receive(p *parser.Packet) bool {
 	return true
 }
 
-// holdReaderLocked blocks the reader until there is reason to look again. The
-// second look at pendingAcks is for expectAck, which adds to it and then looks for
-// a reader that is held, maybe by another namespace.
-func (s *Socket) holdReaderLocked() {
+// holdReaderLocked blocks the reader until there is reason to look again, or
+// until the connection has gone, which it reports. The second look at pendingAcks
+// is for expectAck, which adds to it and then looks for a reader that is held,
+// maybe by another namespace.
+func (s *Socket) holdReaderLocked() (gone bool) {
 	wake := make(chan struct{})
 	s.wakeReader = wake
 	s.client.held.Store(s)
 	if s.client.pendingAcks.Load() == 0 {
 		s.mu.Unlock()
-		<-wake
+		select {
+		case <-wake:
+		case <-s.client.sess.Done():
+			gone = true
+		}
 		s.mu.Lock()
 	}
 	s.client.held.Store(nil)
+	return gone
 }
 
 // wakeReader lets the connection's reader look again, if it is held.

@@ -40,6 +40,8 @@ func (s *Socket) pace() {
 		select {
 		case <-timer.C:
 			return
+		case <-s.client.sess.Done():
+			return
 		case <-wake: // the socket has closed, or something else has changed
 		}
 	}

@@ -68,6 +68,9 @@ func decodeBase64(src []byte) []byte {
 	var acc uint32
 	bits := 0
 	for _, c := range src {
+		if c == '=' {
+			break
+		}
 		v := base64Value[c]
 		if v < 0 {
 			continue

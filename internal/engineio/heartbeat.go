@@ -91,6 +91,10 @@ func (s *Session) pingLocked() {
 func (s *Session) pongOverdueLocked() {
 	timeout := s.srv.opts.PingTimeout
 	if s.busy {
+		if s.rev == revision4 { // the client, too, wants to hear something in time
+			s.out.Push(pingPacket, outq.Bound{})
+			s.transport.wake()
+		}
 		s.armLocked(timeout)
 		return
 	}

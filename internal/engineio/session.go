@@ -54,6 +54,7 @@ type Session struct {
 	reason    Reason
 	err       error
 	turn      chan struct{} // closed when busy is cleared; nil: nobody waits
+	done      chan struct{} // closed with the session; nil: nobody asked
 	transport transport
 	probe     *probe // a WebSocket about to replace polling
 	out       outq.Queue[*Message]
@@ -84,6 +85,20 @@ func (s *Session) Transport() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.transport.name()
+}
+
+// Done returns a channel that is closed when the session has ended: Closed then
+// waits only for a Text or Binary that has not returned.
+func (s *Session) Done() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.done == nil {
+		s.done = make(chan struct{})
+		if s.state == stateClosed {
+			close(s.done)
+		}
+	}
+	return s.done
 }
 
 // Send queues m. It never blocks. ErrClosed says that the session is over or about
@@ -152,6 +167,9 @@ func (s *Session) closeLocked(reason Reason, err error, flush bool) {
 // endLocked is the only way to stateClosed.
 func (s *Session) endLocked(reason Reason, err error) {
 	s.state, s.reason, s.err = stateClosed, reason, err
+	if s.done != nil {
+		close(s.done)
+	}
 	if s.timer != nil {
 		s.timer.Stop()
 	}
