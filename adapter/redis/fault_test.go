@@ -211,7 +211,7 @@ func TestNodesRecoverWhenRedisCutsTheirSubscriptions(t *testing.T) {
 	})
 }
 
-// subscribedOnce checks that Redis knows two subscribers of the channel that nodes
+// subscribedOnce waits until Redis knows two subscribers of the channel that nodes
 // are counted by.
 func subscribedOnce(t *testing.T, c *goredis.Client, variant string) {
 	t.Helper()
@@ -222,10 +222,10 @@ func subscribedOnce(t *testing.T, c *goredis.Client, variant string) {
 	case "sharded":
 		do = c.PubSubShardNumSub
 	}
-	got, err := do(context.Background(), name).Result()
-	if err != nil || got[name] != 2 {
-		t.Errorf("%d subscribers of %s, %v; want 2", got[name], name, err)
-	}
+	poll(t, "two nodes are subscribed to "+name, func() bool {
+		got, err := do(context.Background(), name).Result()
+		return err == nil && got[name] == 2
+	})
 }
 
 func TestADeafSubscriptionIsReplaced(t *testing.T) {

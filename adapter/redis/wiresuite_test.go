@@ -45,7 +45,7 @@ func TestAdapterSuiteSharded(t *testing.T) {
 func TestAdapterSuiteStreams(t *testing.T) {
 	t.Parallel()
 	for name, params := range map[string][]string{
-		"one": nil, "three": {"stream_count", "3"}, "sharded pubsub": {"sharded_pubsub", "true"},
+		"one stream": nil, "three and sharded pubsub": {"stream_count", "3", "sharded_pubsub", "true"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
