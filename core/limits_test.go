@@ -181,6 +181,7 @@ func TestLateAnswersAreNotUnknown(t *testing.T) {
 		asked := read(t, e)
 		cancel()
 		<-done
+		eventually(t, "nobody waits any more", func() bool { return r.Stats().PendingAcks == 0 })
 		send(t, e, "3"+strings.TrimSuffix(strings.TrimPrefix(asked, "2"), `["ask"]`)+"[]")
 	}
 	eventually(t, "they are counted", func() bool { return r.Stats().UnknownAcks == 5 })
