@@ -391,7 +391,7 @@ func (s *Socket) close(reason DisconnectReason, err error) bool {
 	if was != stateConnecting {
 		s.nsp.srv.stats.disconnected(reason)
 	}
-	s.queueEnd(reason, was == stateConnected && s.nsp.listensToDisconnect())
+	s.queueEnd(reason, was != stateConnecting && s.nsp.listensToDisconnect())
 	return true
 }
 
