@@ -15,8 +15,9 @@ import (
 	"github.com/socketfleet/socketfleet/internal/testutil"
 )
 
-// kinds are the clients of a run, with the number of workers that play them. Those
-// that must work are good citizens, who may not suffer from the others.
+// kinds are the clients of a run, with the number of workers that play them. Of
+// those that must work more than half have to: on a busy machine some miss the
+// server's short heartbeat.
 var kinds = []struct {
 	name     string
 	workers  int
