@@ -259,7 +259,7 @@ func TestAnEventInTheSameSegmentAsConnectIsNotLost(t *testing.T) {
 
 func TestConnectTimeoutEndsWhoJoinsNothing(t *testing.T) {
 	t.Parallel()
-	r := start(t, &core.Options{ConnectTimeout: 30 * time.Millisecond})
+	r := start(t, &core.Options{ConnectTimeout: time.Second})
 	idle := r.bare(t)
 	refused := r.bare(t)
 	send(t, refused, "0/nowhere,")
