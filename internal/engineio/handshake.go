@@ -61,6 +61,10 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (srv *Server) route(w http.ResponseWriter, r *http.Request) {
+	if accept := streamRequest(r); accept != nil {
+		srv.serveStream(w, r, accept)
+		return
+	}
 	if isUpgrade(r) {
 		srv.serveUpgrade(w, r)
 		return
@@ -108,7 +112,7 @@ func (srv *Server) serveRequest(w http.ResponseWriter, r *http.Request) {
 func (srv *Server) verify(w http.ResponseWriter, r *http.Request, upgrade bool) (*Session, *refusal) {
 	query := r.URL.RawQuery
 	name := queryValue(query, "transport")
-	if !srv.opts.allows(name) {
+	if name == WebTransport || !srv.opts.allows(name) {
 		return nil, refuse(CodeTransportUnknown, "")
 	}
 	if !validOrigin(r) {
@@ -123,7 +127,7 @@ func (srv *Server) verify(w http.ResponseWriter, r *http.Request, upgrade bool) 
 	if name == WebSocket && !upgrade {
 		return nil, refuse(CodeBadRequest, "TRANSPORT_HANDSHAKE_ERROR")
 	}
-	return nil, srv.verifyHandshake(r)
+	return nil, srv.verifyHandshake(r, revisionOf(r))
 }
 
 func (srv *Server) verifySession(w http.ResponseWriter, r *http.Request, id, name string, upgrade bool) (*Session, *refusal) {
@@ -159,7 +163,7 @@ func (srv *Server) verifyStranger(w http.ResponseWriter, r *http.Request, id str
 	return refuse(CodeSessionUnknown, "")
 }
 
-func (srv *Server) verifyHandshake(r *http.Request) *refusal {
+func (srv *Server) verifyHandshake(r *http.Request, rev revision) *refusal {
 	if srv.overloaded() {
 		return &refusal{busy: true}
 	}
@@ -179,7 +183,7 @@ func (srv *Server) verifyHandshake(r *http.Request) *refusal {
 			return &refusal{code: CodeForbidden, message: err.Error(), err: err}
 		}
 	}
-	if revisionOf(r) == revision3 && !srv.opts.AllowEIO3 {
+	if rev == revision3 && !srv.opts.AllowEIO3 {
 		return refuse(CodeUnsupportedProtocol, "")
 	}
 	return nil
@@ -334,11 +338,18 @@ func millis(d time.Duration) int64 {
 }
 
 // upgrades lists what a polling session may upgrade to.
-func (srv *Server) upgrades() []string {
-	if srv.opts.DisableUpgrades || !srv.opts.allows(WebSocket) {
-		return []string{}
+func (srv *Server) upgrades(rev revision) []string {
+	list := []string{}
+	if srv.opts.DisableUpgrades {
+		return list
 	}
-	return []string{WebSocket}
+	if srv.opts.allows(WebSocket) {
+		list = append(list, WebSocket)
+	}
+	if srv.opts.allows(WebTransport) && srv.streams.Load() > 0 && rev == revision4 {
+		list = append(list, WebTransport)
+	}
+	return list
 }
 
 func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request) {
@@ -350,7 +361,7 @@ func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request) {
 	s := srv.newSession(r, id)
 	p := &polling{s: s, format: newFormat(s.rev, r.URL.RawQuery)}
 	s.transport = p
-	open := &batch{msgs: []*Message{control('0', string(s.openPacket(srv.upgrades())))}}
+	open := &batch{msgs: []*Message{control('0', string(s.openPacket(srv.upgrades(s.rev))))}}
 	out := p.encode(open, "")
 	if !s.start() {
 		srv.refuse(w, r, srv.whyNot(r))

@@ -87,7 +87,7 @@ func (s *Session) adopt(conn *wsConn) bool {
 		return false
 	}
 	s.retainLocked()
-	if s.probe == nil || s.probe.w != conn {
+	if s.probe == nil || s.probe.w != candidate(conn) {
 		conn.end()
 	}
 	go conn.run()

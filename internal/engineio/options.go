@@ -15,8 +15,9 @@ import (
 
 // Transport names, as they appear in queries.
 const (
-	Polling   = "polling"
-	WebSocket = "websocket"
+	Polling      = "polling"
+	WebSocket    = "websocket"
+	WebTransport = "webtransport"
 )
 
 // Options configure a Server. The zero value means the reference's defaults; a
@@ -96,6 +97,7 @@ type Options struct {
 	SessionRequestRate int
 
 	// Transports lists what clients may use; default polling and websocket.
+	// WebTransport needs a server that calls ServeStream.
 	Transports []string
 	// AllowEIO3 accepts clients of protocol revision 3 too: those of Socket.IO 2.x.
 	AllowEIO3 bool
@@ -202,7 +204,7 @@ func (o *Options) check() error {
 		return errors.New("engineio: options: no transport")
 	}
 	for _, name := range o.Transports {
-		if name != Polling && name != WebSocket {
+		if name != Polling && name != WebSocket && name != WebTransport {
 			return fmt.Errorf("engineio: options: unknown transport %q", name)
 		}
 	}

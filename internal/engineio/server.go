@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -40,6 +41,7 @@ type Server struct {
 	customID bool               // ids come from Options.GenerateID and have any form
 
 	count      counters
+	streams    atomic.Int32 // servers that call ServeStream
 	budget     budget
 	slow       slowLog
 	node       throttle // handshakes of all clients
@@ -195,7 +197,7 @@ func (srv *Server) overloaded() bool {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	limit := srv.opts.MaxConnections
-	if limit > 0 && srv.count.sessions.Load() >= int64(limit) {
+	if limit > 0 && srv.count.sessions.Load()+srv.count.expected.Load() >= int64(limit) {
 		srv.count.hit(limitConnections)
 		return true
 	}

@@ -5,15 +5,16 @@ import (
 	"time"
 )
 
-// Stats is a snapshot of a server's counters. The first three fields are current
+// Stats is a snapshot of a server's counters. The first four fields are current
 // numbers, all others count since the start.
 type Stats struct {
 	Sessions  int // open sessions
 	Polling   int // of these, on HTTP long-polling
 	WebSocket int // of these, on a WebSocket
+	Streams   int // of these, on WebTransport
 
 	Opened          uint64
-	Upgraded        uint64            // sessions that moved from polling to a WebSocket
+	Upgraded        uint64            // sessions that moved from polling to another transport
 	Closed          map[Reason]uint64 // reasons other than those of this package count as forced close
 	HandshakeErrors map[Code]uint64   // refused requests
 	Overloaded      uint64            // handshakes answered 503
@@ -39,6 +40,7 @@ var allReasons = [...]Reason{
 // counters are what Stats is read from.
 type counters struct {
 	sessions, polling, webSocket atomic.Int64
+	streams, expected            atomic.Int64 // expected: accepted, and yet without a first packet
 	opened, upgraded             atomic.Uint64
 	closed                       [len(allReasons)]atomic.Uint64
 	refused                      [codes]atomic.Uint64
@@ -60,8 +62,11 @@ func (c *counters) closedWith(r Reason) *atomic.Uint64 {
 }
 
 func (c *counters) transport(name string) *atomic.Int64 {
-	if name == WebSocket {
+	switch name {
+	case WebSocket:
 		return &c.webSocket
+	case WebTransport:
+		return &c.streams
 	}
 	return &c.polling
 }
@@ -73,6 +78,7 @@ func (srv *Server) Stats() Stats {
 		Sessions:         int(c.sessions.Load()),
 		Polling:          int(c.polling.Load()),
 		WebSocket:        int(c.webSocket.Load()),
+		Streams:          int(c.streams.Load()),
 		Opened:           c.opened.Load(),
 		Upgraded:         c.upgraded.Load(),
 		Closed:           make(map[Reason]uint64, len(allReasons)),

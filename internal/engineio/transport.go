@@ -22,5 +22,6 @@ type transport interface {
 
 var (
 	_ transport = (*polling)(nil)
-	_ transport = (*wsConn)(nil)
+	_ candidate = (*wsConn)(nil)
+	_ candidate = (*streamConn)(nil)
 )

@@ -10,10 +10,17 @@ const noopEvery = 100 * time.Millisecond
 
 const probeText = "probe"
 
-// probe is a WebSocket that is about to replace polling. It is guarded by the
-// session's lock.
+// candidate is a transport that may replace polling.
+type candidate interface {
+	transport
+	// answerProbe queues the answer to a probe. The session's lock is held.
+	answerProbe()
+}
+
+// probe is a WebSocket or a stream that is about to replace polling. It is guarded
+// by the session's lock.
 type probe struct {
-	w        *wsConn
+	w        candidate
 	timer    *time.Timer
 	deadline time.Time // zero: none
 	probed   bool
@@ -33,13 +40,13 @@ func (s *Session) attach(w *wsConn) (undo func()) {
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.probe != nil && s.probe.w == w {
+		if s.probe != nil && s.probe.w == candidate(w) {
 			s.takeProbeLocked()
 		}
 	}
 }
 
-func (s *Session) newProbeLocked(w *wsConn) {
+func (s *Session) newProbeLocked(w candidate) {
 	p := &probe{w: w, done: make(chan struct{})}
 	s.probe = p
 	wait := s.srv.opts.UpgradeTimeout
@@ -51,9 +58,9 @@ func (s *Session) newProbeLocked(w *wsConn) {
 	p.timer = time.AfterFunc(wait, func() { s.onProbeTimer(p) })
 }
 
-// receiveProbe acts on a packet of a WebSocket that is not the session's transport.
-// It returns true when the WebSocket has become it.
-func (s *Session) receiveProbe(w *wsConn, p packet) bool {
+// receiveProbe acts on a packet of a candidate. It returns true when the candidate
+// has become the session's transport.
+func (s *Session) receiveProbe(w candidate, p packet) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.probe == nil || s.probe.w != w {
@@ -61,8 +68,7 @@ func (s *Session) receiveProbe(w *wsConn, p packet) bool {
 	}
 	switch {
 	case p.kind == kindPing && string(p.data) == probeText:
-		w.ctl = append(w.ctl, probeAnswer...)
-		w.wake()
+		w.answerProbe()
 		s.probe.probed = true
 		s.probe.timer.Reset(noopEvery)
 		return false
@@ -89,7 +95,7 @@ func (s *Session) promoteLocked() {
 	}()
 	s.transport = w
 	s.srv.count.polling.Add(-1)
-	s.srv.count.webSocket.Add(1)
+	s.srv.count.transport(w.name()).Add(1)
 	s.srv.count.upgraded.Add(1)
 	if s.pinging && s.state == stateOpen {
 		// The ping may have left over polling a moment ago.
@@ -100,7 +106,7 @@ func (s *Session) promoteLocked() {
 	}
 }
 
-// dropProbeLocked closes the probing WebSocket, if there is one.
+// dropProbeLocked closes the candidate, if there is one.
 func (s *Session) dropProbeLocked() {
 	if s.probe == nil {
 		return
@@ -109,7 +115,7 @@ func (s *Session) dropProbeLocked() {
 }
 
 // takeProbeLocked ends the probing.
-func (s *Session) takeProbeLocked() *wsConn {
+func (s *Session) takeProbeLocked() candidate {
 	p := s.probe
 	s.probe = nil
 	p.timer.Stop()

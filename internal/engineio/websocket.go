@@ -106,6 +106,14 @@ func (w *wsConn) control(op byte, payload []byte) {
 	}
 }
 
+// answerProbe implements candidate.
+func (w *wsConn) answerProbe() {
+	if len(w.ctl) < maxControlBytes {
+		w.ctl = append(w.ctl, probeAnswer...)
+		w.wake()
+	}
+}
+
 // farewell queues a close frame; code 0 is none.
 func (w *wsConn) farewell(code int) {
 	w.s.mu.Lock()
@@ -126,7 +134,7 @@ func (w *wsConn) run() {
 	s.mu.Lock()
 	if w.active {
 		s.closeLocked(reason, err, false)
-	} else if s.probe != nil && s.probe.w == w {
+	} else if s.probe != nil && s.probe.w == candidate(w) {
 		s.dropProbeLocked()
 	}
 	w.ending = true // a close frame is no use after a lost connection, but harmless
