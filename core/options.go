@@ -51,8 +51,9 @@ type Options struct {
 	// sockets of other nodes. Default 30 s.
 	AckTimeout time.Duration
 
-	// Transports lists the transports clients may use. Default polling and
-	// websocket.
+	// Transports lists the transports clients may use: "polling", "websocket" and
+	// "webtransport", for which package webtransport has a server. Default polling
+	// and websocket.
 	Transports []string
 	// DisableUpgrades keeps polling clients on polling.
 	DisableUpgrades bool
