@@ -17,7 +17,7 @@ const (
 
 // maxLengthDigits bounds the decimal lengths of revision 3. The reference takes up
 // to 310 digits, none of which a payload can live up to.
-const maxLengthDigits = 15
+const maxLengthDigits = 9
 
 // binaryMessage is the type byte in front of binary data in revision 3.
 const binaryMessage = 4
@@ -51,7 +51,7 @@ func decodeBinary3(raw []byte) packet {
 // are "<length>:<packet>" with lengths in UTF-16 code units. Empty packets are
 // skipped over, as in the reference.
 func nextText3(payload []byte) (p packet, rest []byte, more bool) {
-	digits, rest, found := bytes.Cut(payload[:min(len(payload), maxLengthDigits+1)], []byte{':'})
+	digits, _, found := bytes.Cut(payload[:min(len(payload), maxLengthDigits+1)], []byte{':'})
 	n, ok := parseLength(digits, '0')
 	if !found || !ok {
 		return invalidPacket, nil, false

@@ -14,7 +14,10 @@ import (
 	"time"
 )
 
-const childEnv = "ENGINEIO_MEMORY_CHILD"
+const (
+	childEnv    = "ENGINEIO_MEMORY_CHILD"
+	withDeflate = "deflate" // its value
+)
 
 // memory is what the child process reports.
 type memory struct {
@@ -31,7 +34,11 @@ func (sink) Closed(Reason, error) {}
 // memoryChild serves sessions until its standard input ends, so that the clients
 // of the measurement take memory elsewhere.
 func memoryChild() {
-	srv, err := NewServer(Options{}, func(*Session) Receiver { return sink{} })
+	var opts Options
+	if os.Getenv(childEnv) == withDeflate {
+		opts.Deflate = new(DeflateOptions)
+	}
+	srv, err := NewServer(opts, func(*Session) Receiver { return sink{} })
 	if err != nil {
 		panic(err)
 	}
@@ -62,10 +69,15 @@ func measure(srv *Server) memory {
 
 // An idle WebSocket session may cost 10 KiB of Go memory, the reader's stack and
 // the copy of a browser's request headers included.
-func TestIdleWebSocketMemory(t *testing.T) {
+func TestIdleWebSocketMemory(t *testing.T) { testIdleMemory(t, "1") }
+
+// With permessage-deflate, which these clients negotiate, it may cost no more.
+func TestIdleDeflateMemory(t *testing.T) { testIdleMemory(t, withDeflate) }
+
+func testIdleMemory(t *testing.T, mode string) {
 	const n, ceiling = 2000, 10 << 10
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"=1")
+	cmd.Env = append(os.Environ(), childEnv+"="+mode)
 	stdin, _ := cmd.StdinPipe()
 	stdout, _ := cmd.StdoutPipe()
 	if err := cmd.Start(); err != nil {
