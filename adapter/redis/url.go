@@ -48,6 +48,13 @@ func parseURL(u *url.URL) (goredis.UniversalClient, *Options, error) {
 	return client, &opts, err
 }
 
+// NewClient returns a client of the servers an adapter URL names, for packages with
+// URLs of the same form. Parameters of their own they read from p before. The
+// client does not repeat commands: a repeated PUBLISH is a duplicate.
+func NewClient(u *url.URL, p *adapter.Params) (goredis.UniversalClient, error) {
+	return dial(u, p, serverParams(u, p))
+}
+
 // commonParams reads the parameters all schemes have.
 func commonParams(u *url.URL, p *adapter.Params) (*goredis.UniversalOptions, Options) {
 	opts := Options{
@@ -55,13 +62,20 @@ func commonParams(u *url.URL, p *adapter.Params) (*goredis.UniversalOptions, Opt
 		ProbeInterval: p.Duration("probe_interval", 0),
 	}
 	opts.Cluster.RequestsTimeout = p.Duration("requests_timeout", 0)
+	return serverParams(u, p), opts
+}
+
+// serverParams reads the parameters that name servers.
+func serverParams(u *url.URL, p *adapter.Params) *goredis.UniversalOptions {
 	return &goredis.UniversalOptions{
-		MasterName:       p.String("master", ""),
-		Addrs:            append([]string{hostPort(u)}, p.Strings("addr")...),
-		SentinelUsername: p.String("sentinel_username", ""),
-		SentinelPassword: p.String("sentinel_password", ""),
-		IsClusterMode:    p.Bool("cluster", false),
-	}, opts
+		MasterName:            p.String("master", ""),
+		Addrs:                 append([]string{hostPort(u)}, p.Strings("addr")...),
+		SentinelUsername:      p.String("sentinel_username", ""),
+		SentinelPassword:      p.String("sentinel_password", ""),
+		IsClusterMode:         p.Bool("cluster", false),
+		MaxRetries:            -1,
+		ContextTimeoutEnabled: true,
+	}
 }
 
 // dial makes the client that u and the parameters describe. All parameters must
