@@ -153,7 +153,8 @@ type Options struct {
 	// Origins lists the browser origins that may connect, such as
 	// "https://example.com"; "*" allows all. It governs CORS and WebSocket alike.
 	// Default: the same origin only, judged by Host, or by X-Forwarded-Host from
-	// TrustedProxies. Requests without an Origin header pass.
+	// TrustedProxies. Requests without an Origin header pass,
+	// except for JSONP, where Sec-Fetch-Site or Referer has to vouch for the page.
 	Origins []string
 	// TrustedProxies lists the networks whose X-Forwarded-For and
 	// X-Forwarded-Host headers are believed. Default: none.

@@ -16,6 +16,7 @@
 //     ignored.
 //   - A session of revision 3 still has a heartbeat after an upgrade. Its payloads
 //     are read strictly: lengths are digits, and nothing may be cut short.
+//   - JSONP is refused to pages of other origins as well.
 //   - permessage-deflate never keeps a context between messages, and obeys the
 //     message's compression flag.
 //   - Everything a peer can make grow is bounded: queues, payloads, packets per

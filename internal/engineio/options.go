@@ -106,7 +106,8 @@ type Options struct {
 
 	// Origins are the origins, besides the server's own, whose pages may connect,
 	// as "https://app.example.com". "*" allows all. A list switches on CORS response
-	// headers and preflight answers. Requests without an Origin header always pass.
+	// headers and preflight answers. Requests without an Origin header pass,
+	// except for JSONP, where Sec-Fetch-Site or Referer has to vouch for the page.
 	Origins []string
 	// AllowCredentials adds Access-Control-Allow-Credentials for listed origins; it
 	// has no effect on those that only "*" allows.

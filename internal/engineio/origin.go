@@ -90,8 +90,11 @@ func sameOrigin(origin, host string, secure bool) bool {
 // allowedOrigin decides about the request's Origin header.
 func (srv *Server) allowedOrigin(r *http.Request) bool {
 	values := r.Header["Origin"]
-	if len(values) == 0 || srv.origins.any {
+	switch {
+	case srv.origins.any:
 		return true
+	case len(values) == 0:
+		return !queryHas(r.URL.RawQuery, "j") || srv.allowedScript(r)
 	}
 	for _, origin := range values {
 		if !srv.origins.lists(origin) && !sameOrigin(origin, srv.host(r), srv.secure(r)) {
@@ -99,6 +102,21 @@ func (srv *Server) allowedOrigin(r *http.Request) bool {
 		}
 	}
 	return true
+}
+
+// allowedScript decides about a JSONP request. A page of any origin can load it as a
+// script and read the answer, and browsers send no Origin header with that: what
+// they do send, Sec-Fetch-Site or else Referer, has to vouch for it.
+func (srv *Server) allowedScript(r *http.Request) bool {
+	if site := r.Header.Get("Sec-Fetch-Site"); site == "same-origin" || site == "none" {
+		return true
+	}
+	from, err := url.Parse(r.Referer())
+	if err != nil || from.Host == "" {
+		return false
+	}
+	origin := from.Scheme + "://" + from.Host
+	return srv.origins.lists(origin) || r.Header.Get("Sec-Fetch-Site") == "" && sameOrigin(origin, srv.host(r), srv.secure(r))
 }
 
 // refuseOrigin counts and logs a refusal, at most one line in 10 s.

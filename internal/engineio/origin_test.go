@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -52,7 +53,7 @@ func TestOriginPolicy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &http.Request{Host: tc.host, Header: http.Header{}}
+		r := &http.Request{URL: new(url.URL), Host: tc.host, Header: http.Header{}}
 		if tc.origin != "" {
 			r.Header.Set("Origin", tc.origin)
 		}
@@ -171,7 +172,7 @@ func TestTrustedProxies(t *testing.T) {
 		{"nothing forwarded", "10.0.0.1:5", "", "10.0.0.1", true},
 		{"IPv6", "[::1]:5", "2001:db8::1", "2001:db8::1", true},
 	} {
-		r := &http.Request{Host: "internal", RemoteAddr: tc.peer, Header: http.Header{
+		r := &http.Request{URL: new(url.URL), Host: "internal", RemoteAddr: tc.peer, Header: http.Header{
 			"X-Forwarded-For": {tc.forwarded}, "X-Forwarded-Host": {"example.com"}, "X-Forwarded-Proto": {"https"},
 			"Origin": {"https://example.com"},
 		}}

@@ -239,7 +239,7 @@ func TestJSONP(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, Options{AllowEIO3: true}, echo)
+			r := newRig(t, Options{AllowEIO3: true, Origins: []string{"*"}}, echo)
 			query := tc.base + "&transport=polling&j=7"
 			resp := r.do(http.MethodGet, query, "")
 			if !strings.HasPrefix(resp.body, tc.open) || !strings.HasSuffix(resp.body, `");`) || resp.header.Get("Content-Type") != mimeText {
@@ -260,5 +260,38 @@ func TestJSONP(t *testing.T) {
 			p.post("d=x", "application/x-www-form-urlencoded")
 			p.wantClosed(ReasonParseError, nil)
 		})
+	}
+}
+
+// A page elsewhere can load JSONP as a script, without an Origin header.
+func TestJSONPIsNotForPagesElsewhere(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, Options{Origins: []string{"https://listed.example"}}, nil)
+	for _, tc := range []struct {
+		site, referer string
+		status        int
+	}{
+		{"same-origin", "", 200},
+		{"none", "", 200},
+		{"cross-site", "", 403},
+		{"cross-site", r.http.URL + "/page", 403},
+		{"same-site", "https://evil.example/", 403},
+		{"cross-site", "https://listed.example/page", 200},
+		{"", r.http.URL + "/page", 200},
+		{"", "https://listed.example/page", 200},
+		{"", "https://evil.example/", 403},
+		{"", "", 403},
+		{"", "://", 403},
+	} {
+		var header []string
+		if tc.site != "" {
+			header = append(header, "Sec-Fetch-Site", tc.site)
+		}
+		if tc.referer != "" {
+			header = append(header, "Referer", tc.referer)
+		}
+		if resp := r.do(http.MethodGet, v4Polling+"&j=0", "", header...); resp.status != tc.status {
+			t.Errorf("%q %q: %d, want %d", tc.site, tc.referer, resp.status, tc.status)
+		}
 	}
 }
