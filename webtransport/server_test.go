@@ -3,6 +3,7 @@ package webtransport
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -241,21 +242,23 @@ func TestAClientThatDoesNotReadIsCut(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, core.Options{WriteTimeout: 200 * time.Millisecond}, Options{})
 	c, s := r.open()
-	big := strings.Repeat("b", 900_000)
-	for s.Emit("big", big) == nil {
-		select {
-		case why := <-r.disconnected:
-			if why != "transport error" {
-				t.Fatalf("disconnected for %q", why)
-			}
-			c.wantEnd()
-			if n := r.core.Stats().Engine.SlowConsumers; n != 1 {
-				t.Errorf("%d slow consumers counted", n)
-			}
-			return
-		case <-time.After(5 * time.Millisecond):
-		}
+	if err := s.Emit("big", strings.Repeat("b", 900_000)); err != nil { // the client's window is 512 KiB
+		t.Fatal(err)
 	}
+	r.wantReason("transport error")
+	c.wantEnd()
+	st := r.core.Stats().Engine
+	if st.SlowConsumers != 1 || st.LimitsHit["write_timeout"] != 1 {
+		t.Errorf("%d slow consumers, limits hit: %v", st.SlowConsumers, st.LimitsHit)
+	}
+}
+
+func TestAFullQueueCutsAClient(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, core.Options{}, Options{})
+	c, s := r.open()
+	big := strings.Repeat("b", 900_000)
+	r.eventually("full queue", func() bool { return errors.Is(s.Emit("big", big), core.ErrQueueFull) })
 	r.wantReason("transport error")
 	c.wantEnd()
 }

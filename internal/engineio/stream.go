@@ -97,7 +97,7 @@ func (srv *Server) serveStream(w http.ResponseWriter, r *http.Request, accept Ac
 	if err != nil {
 		srv.opts.Logger.DebugContext(r.Context(), "socketio: stream refused", "err", err)
 		if c.st != nil {
-			_ = c.st.Close(err.Error())
+			_ = c.st.Close("")
 		}
 	}
 }

@@ -51,6 +51,7 @@ const (
 	miniredis      = "github.com/alicebob/miniredis/..."
 	prometheus     = "github.com/prometheus/..."
 	otel           = "go.opentelemetry.io/..."
+	quicGo         = "github.com/quic-go/..."
 )
 
 // extends lists who may import core: programs, and add-ons that extend a Server.
@@ -79,6 +80,10 @@ var rules = []rule{{
 	sentence: "core links no cluster, Redis, metrics or tracing: a memory-only binary carries none of them",
 	from:     []string{"core"},
 	deny:     []string{"cluster/...", "adapter/redis/...", goRedis, prometheus, otel}, deep: true,
+}, {
+	sentence: "no package of this module links QUIC: webtransport is a module of its own",
+	from:     []string{"..."},
+	deny:     []string{quicGo}, deep: true, tests: true,
 }, {
 	sentence: "cluster knows no particular bus: adapter/redis imports cluster, never the reverse",
 	from:     []string{"cluster/..."},
@@ -242,6 +247,7 @@ func TestARuleObjectsToWhatItForbidsAndToNothingElse(t *testing.T) {
 		{"adapter/redis with go-redis", "adapter imports", pkg{ImportPath: "adapter/redis", Imports: []string{redisPath}}, false},
 		{"core that links go-redis", "core links", pkg{ImportPath: "core", Deps: []string{redisPath}}, true},
 		{"core that imports the default adapter", "core links", pkg{ImportPath: "core", Imports: []string{module + "/adapter/memory"}}, false},
+		{"core that links QUIC", "no package of this module links QUIC", pkg{ImportPath: "core", Deps: []string{"github.com/quic-go/quic-go/http3"}}, true},
 		{"core that imports gorilla", "only internal/engineio", pkg{ImportPath: "core", Imports: []string{gorilla}}, true},
 		{"a test client", "only internal/engineio", pkg{ImportPath: "core", TestImports: []string{gorilla}}, false},
 		{"testutil whose tests import core", "internal/testutil never", pkg{ImportPath: "internal/testutil", TestImports: []string{module + "/core"}}, true},
