@@ -19,6 +19,10 @@ const (
 	checkInterval  = 5 * time.Second
 	urgentInterval = 100 * time.Millisecond
 	urgentTime     = 3 * time.Second
+	// suspectTime is how long the topology may take to show that a channel Redis
+	// has unsubscribed us from is elsewhere; after that it is subscribed to again
+	// where it was.
+	suspectTime = 500 * time.Millisecond
 )
 
 // channelSet is what a node listens to: channels by their exact names, each on
@@ -314,8 +318,9 @@ func (s *channelSet) rehome(ctx context.Context) {
 		case e.home != h:
 			s.moveLocked(name, e, h)
 			s.urgent = time.Now().Add(urgentTime)
-		case suspected && time.Since(at) > urgentTime: // it has not moved after all
+		case suspected && time.Since(at) > suspectTime: // it has not moved after all
 			delete(s.suspect, name)
+			e.moved = at
 			h.sub.topics.again(s.topic(name))
 		}
 		s.mu.Unlock()
@@ -336,8 +341,8 @@ func (s *channelSet) placed() []string {
 	return list
 }
 
-// reportMoved reports one gap for the channels that have moved, when they are
-// subscribed to at their new homes.
+// reportMoved reports one gap for the channels that have moved, or that Redis
+// ended, when they are subscribed to again.
 func (s *channelSet) reportMoved() {
 	var gap Gap
 	n := 0
@@ -355,8 +360,8 @@ func (s *channelSet) reportMoved() {
 	if n == 0 {
 		return
 	}
-	gap.Kind, gap.To, gap.Reason = GapMoved, time.Now(), fmt.Sprintf("%d channels moved to another server", n)
-	s.opts.Logger.Info("socketio: redis: channels moved to another server", "channels", n, "missing_since", gap.From)
+	gap.Kind, gap.To, gap.Reason = GapMoved, time.Now(), fmt.Sprintf("%d channels were subscribed to anew because of their slots", n)
+	s.opts.Logger.Info("socketio: redis: channels were subscribed to anew because of their slots", "channels", n, "missing_since", gap.From)
 	if s.opts.OnGap != nil {
 		s.opts.OnGap(gap)
 	}

@@ -3,6 +3,9 @@ package redis
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -90,6 +93,10 @@ func TestChannelsFollowTheirSlots(t *testing.T) {
 	a, b := start("a"), start("b")
 	b.a.Join(b.sock, "moving")
 	heard(t, a, b, "moving")
+	slot := slotOf("k#/#late#")
+	rc.MoveSlot(t, slot, rc.Nodes[(slices.Index(rc.Nodes, rc.Owner(t, slot))+1)%3])
+	b.a.Join(b.sock, "late") // at the old owner, which refuses
+	t.Logf("a room whose slot had moved is heard after %v", heard(t, a, b, "late").Round(time.Millisecond))
 	for _, channel := range []string{"k#/#moving#", "k#/#"} {
 		slot := slotOf(channel)
 		from := rc.Owner(t, slot)
@@ -97,8 +104,9 @@ func TestChannelsFollowTheirSlots(t *testing.T) {
 		if to == from {
 			to = rc.Nodes[1]
 		}
+		before := b.gapsOf(GapMoved)
 		rc.MoveSlot(t, slot, to)
-		poll(t, "the move is reported", func() bool { return b.hasGap(GapMoved) })
+		poll(t, "the move is reported", func() bool { return b.gapsOf(GapMoved) > before })
 		took := heard(t, a, b, "moving")
 		everyone := poll(t, "the namespace is heard", func() bool {
 			event := fmt.Sprintf("all-%d", serial.Add(1))
@@ -114,6 +122,11 @@ func TestChannelsFollowTheirSlots(t *testing.T) {
 		counted(t, 2, a, b)
 		t.Logf("%s moved: room heard %v, namespace %v after the report", channel, took.Round(time.Millisecond), everyone.Round(time.Millisecond))
 	}
+	before := b.gapsOf(GapMoved)
+	owner := rc.Owner(t, slotOf("k#/#moving#"))
+	owner.CLI(t, "cluster", "setslot", strconv.Itoa(slotOf("k#/#moving#")), "node", strings.TrimSpace(owner.CLI(t, "cluster", "myid")))
+	t.Logf("a room whose owner ended the subscription is heard after %v", heard(t, a, b, "moving").Round(time.Millisecond))
+	poll(t, "the gap is reported", func() bool { return b.gapsOf(GapMoved) > before })
 	if h := b.p.Health(); !h.Up || h.Reconnects != 0 {
 		t.Errorf("connections were replaced: %+v", h)
 	}

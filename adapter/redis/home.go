@@ -140,7 +140,7 @@ func (s *channelSet) checkProbes(ctx context.Context) {
 			h.probe = name
 			h.sub.topics.want(true, s.topic(name))
 			delete(s.suspect, old)
-		case lost && time.Since(at) > urgentTime:
+		case lost && time.Since(at) > suspectTime:
 			h.sub.topics.again(s.topic(old))
 			delete(s.suspect, old)
 		}

@@ -39,7 +39,7 @@ const (
 	GapConnection GapKind = "connection"
 	// GapOverrun: messages arrived faster than this node could take them.
 	GapOverrun GapKind = "overrun"
-	// GapMoved: a slot of Redis Cluster moved, and subscriptions with it.
+	// GapMoved: a slot of Redis Cluster moved, and ended subscriptions.
 	GapMoved GapKind = "moved"
 	// GapTrimmed: the stream dropped entries before this node had read them.
 	GapTrimmed GapKind = "trimmed"

@@ -10,11 +10,10 @@ import (
 // streamSet is the streams a node reads, each on a connection of its own.
 type streamSet struct {
 	// Immutable after start.
-	link    *link
-	opts    *StreamsOptions
-	handle  func(ctx context.Context, e streamEntry) error
-	ctx     context.Context // of the readers; only start derives it
-	running *sync.WaitGroup
+	link   *link
+	opts   *StreamsOptions
+	handle func(ctx context.Context, e streamEntry) error
+	spawn  func(r *streamReader) bool // runs a reader; false once the set has ended
 
 	mu      sync.Mutex // guards the following; leaf lock
 	readers map[string]*streamReader
@@ -26,22 +25,31 @@ func newStreamSet(l *link, o *StreamsOptions, handle func(context.Context, strea
 
 // start reads the streams of the options until ctx is done.
 func (s *streamSet) start(ctx context.Context, running *sync.WaitGroup) {
-	s.ctx, s.running = ctx, running
+	s.spawn = func(r *streamReader) bool {
+		if ctx.Err() != nil {
+			return false
+		}
+		running.Go(func() { r.run(ctx) })
+		return true
+	}
 	for _, key := range s.opts.streams() {
 		s.reader(key)
 	}
 }
 
-// reader returns the reader of a stream, which may be a new one.
+// reader returns the reader of a stream, which may be a new one; nil once the set
+// has ended.
 func (s *streamSet) reader(key string) *streamReader {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.readers[key]
-	if r == nil && s.ctx.Err() == nil {
-		r = newStreamReader(s.link, key, s.opts, s.handle)
-		s.readers[key] = r
-		s.running.Go(func() { r.run(s.ctx) })
+	if r := s.readers[key]; r != nil {
+		return r
 	}
+	r := newStreamReader(s.link, key, s.opts, s.handle)
+	if !s.spawn(r) {
+		return nil
+	}
+	s.readers[key] = r
 	return r
 }
 

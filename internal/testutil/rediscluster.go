@@ -100,7 +100,13 @@ func (c *RedisCluster) MoveSlot(tb testing.TB, slot int, to *RedisServer) {
 	id, n := strings.TrimSpace(to.CLI(tb, "cluster", "myid")), strconv.Itoa(slot)
 	to.CLI(tb, "cluster", "setslot", n, "importing", strings.TrimSpace(from.CLI(tb, "cluster", "myid")))
 	from.CLI(tb, "cluster", "setslot", n, "migrating", id)
-	for _, s := range append([]*RedisServer{to, from}, c.Nodes...) {
+	order := []*RedisServer{to, from}
+	for _, s := range c.Nodes {
+		if s != to && s != from {
+			order = append(order, s)
+		}
+	}
+	for _, s := range order { // a second time would end the subscriptions at the new owner
 		if got := s.CLI(tb, "cluster", "setslot", n, "node", id); !strings.Contains(got, "OK") {
 			tb.Fatalf("testutil: setslot: %s", got)
 		}
