@@ -5,7 +5,9 @@
 // A client that polls is told of it in the handshake and upgrades, and one that is
 // configured for nothing else connects at once. Both take the host, the port and the
 // path of the URL they know, so the server has to listen on the UDP port of the
-// same number. Options.Transports of the core.Server must list "webtransport".
+// same number. Options.Transports of the core.Server must list "webtransport". Where
+// there are several nodes, a client that upgrades has to reach the node it polls, or
+// it stays on polling.
 //
 // On the wire it is transports/webtransport.ts of engine.io: one session per client,
 // of which the first bidirectional stream the client opens carries length-prefixed
@@ -29,8 +31,8 @@
 //
 // All methods are safe for concurrent use.
 //
-// Goroutines: those of QUIC and HTTP/3, about seven per connection; the reader and
-// flusher of the core; and two per session, which wait for streams to refuse.
+// Goroutines: those of QUIC and HTTP/3; the reader and flusher of the core; and two
+// per session, which wait for streams to refuse.
 // [Server.Close] ends and waits for all but the core's, which end with their streams
 // and for which core.Server.Shutdown waits.
 package webtransport

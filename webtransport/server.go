@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"strings"
@@ -29,11 +30,11 @@ type Options struct {
 	TLSConfig *tls.Config
 	// QUICConfig replaces the defaults of QUIC; nil and zero fields mean those of this
 	// package: 4 streams, 8 unidirectional ones, at most 1 MiB on its way in per
-	// stream and 1.5 MiB per connection, and a keep-alive every 15 s.
+	// stream and 1.5 MiB per connection, and a keep-alive every 15 s (negative: none).
 	QUICConfig *quic.Config
 	// HandshakeTimeout bounds the time that a connection may be without a session,
-	// before the first and after the last; default 10 s. It is to be longer than
-	// core.Options.UpgradeTimeout takes to find a client silent, or that is cut short.
+	// before the first and after the last; default 10 s, negative is no bound. A session
+	// then has core.Options.UpgradeTimeout for its first packet.
 	HandshakeTimeout time.Duration
 }
 
@@ -68,6 +69,9 @@ func NewServer(srv *core.Server, opts *Options) (*Server, error) {
 		path:    strings.TrimSuffix(srv.Path(), "/"),
 		timeout: cmp.Or(opts.HandshakeTimeout, defaultHandshakeTimeout),
 	}
+	if s.timeout < 0 {
+		s.timeout = math.MaxInt64
+	}
 	s.wt = &wt.Server{
 		H3: &http3.Server{
 			TLSConfig:      http3.ConfigureTLSConfig(opts.TLSConfig),
@@ -96,7 +100,7 @@ func quicConfig(c *quic.Config) *quic.Config {
 	c.InitialConnectionReceiveWindow = cmp.Or(c.InitialConnectionReceiveWindow, 96<<10)
 	c.MaxConnectionReceiveWindow = cmp.Or(c.MaxConnectionReceiveWindow, 3<<19)
 	// Pings of Engine.IO may be further apart than the idle timeout of a browser.
-	c.KeepAlivePeriod = cmp.Or(c.KeepAlivePeriod, 15*time.Second)
+	c.KeepAlivePeriod = max(cmp.Or(c.KeepAlivePeriod, 15*time.Second), 0)
 	return c
 }
 

@@ -285,3 +285,29 @@ func TestAServerNeedsACertificate(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+func TestAClientOfRevision3IsNotUpgraded(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, core.Options{AllowEIO3: true}, Options{})
+	r.eventually("attached server", func() bool { _, o := r.poll(); return len(o.Upgrades) == 2 })
+	web := httptest.NewServer(r.core)
+	defer web.Close()
+	resp, err := web.Client().Get(web.URL + "/socket.io/?EIO=3&transport=polling")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, packet, _ := strings.Cut(string(body), ":")
+	packet = packet[:strings.LastIndexByte(packet, '}')+1]
+	o := parseOpen(t, packet)
+	if !slices.Equal(o.Upgrades, []string{"websocket"}) {
+		t.Errorf("upgrades = %q", o.Upgrades)
+	}
+	c := r.stream()
+	c.send(`0{"sid":"` + o.SID + `"}`)
+	c.wantEnd()
+}

@@ -24,9 +24,11 @@
 //
 // A session has one transport: polling, whose waiting GET request is the flusher,
 // or a WebSocket, read through gorilla/websocket and written by a goroutine that
-// exists only while something is queued. What depends on the protocol revision is
-// in codec.go, codec3.go, payload.go and message.go; what depends on the transport is behind the
-// transport interface in transport.go.
+// exists only while something is queued, or a byte stream of ServeStream, on which
+// frames are those of WebTransport; who calls ServeStream brings the streams. What
+// depends on the protocol revision is in codec.go, codec3.go, payload.go and
+// message.go; what depends on the transport is behind the transport interface in
+// transport.go.
 //
 // # Concurrency
 //
@@ -38,7 +40,7 @@
 // lock of the table of addresses is a leaf below it. What all queues hold together
 // is one atomic number.
 //
-// Goroutines: a WebSocket session has one reader, and one flusher while packets
+// Goroutines: a session on a WebSocket or a stream has one reader, and one flusher while packets
 // wait. A polling session has none of its own. The heartbeat is one timer. The end
 // of a session takes one short-lived goroutine, which tells the Receiver. Each
 // holds a reference to its session; Shutdown waits until all sessions have lost
