@@ -51,6 +51,68 @@ func (s *Socket) runMiddleware() error {
 	return nil
 }
 
+// accept connects the socket: from here on events reach it and it reaches its
+// rooms. It reports false when the client has gone meanwhile.
+func (s *Socket) accept() bool {
+	s.members.Lock()
+	defer s.members.Unlock()
+	s.mu.Lock()
+	if s.state.Load() != stateConnecting {
+		s.mu.Unlock()
+		return false
+	}
+	s.state.Store(stateGreeting)
+	s.mu.Unlock()
+	s.nsp.add(s)
+	s.client.joined()
+	rooms := append([]Room{s.id}, s.early...)
+	s.early = nil
+	if s.Recovered() {
+		s.greeted() // what it missed goes out before the reply, as in the reference
+		return s.resume(rooms)
+	}
+	s.nsp.adapter.Join(s, rooms...)
+	s.lease.joined()
+	s.greet()
+	return true
+}
+
+// greeted ends the holding back of messages.
+func (s *Socket) greeted() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state.CompareAndSwap(stateGreeting, stateConnected)
+}
+
+// greet tells the client that it is connected, then sends what has reached the
+// socket since it is in its rooms: a client that knows of its connection misses
+// nothing, and none gets an event before it knows.
+func (s *Socket) greet() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.Load() != stateGreeting {
+		return // closed meanwhile
+	}
+	s.reply()
+	for _, m := range s.heldBack {
+		_ = s.write(m) // a failure closes the connection
+	}
+	s.heldBack = nil
+	s.state.Store(stateConnected)
+}
+
+// holdBack keeps a message until the client has been greeted. It returns false
+// when that has happened.
+func (s *Socket) holdBack(m *engineio.Message) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.Load() != stateGreeting {
+		return false
+	}
+	s.heldBack = append(s.heldBack, m)
+	return true
+}
+
 // encodePacket builds the one message all recipients share.
 func encodePacket(t parser.Type, nsp string, id uint64, hasID bool, data []byte, atts []adapter.Attachment) *engineio.Message {
 	buf := engineio.Reserve(len(data) + len(nsp) + 32)

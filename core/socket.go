@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
@@ -272,68 +271,6 @@ func (s *Socket) sendAck(id uint64, args []any) error {
 // write queues an encoded packet for the client.
 func (s *Socket) write(m *engineio.Message) error { return s.client.write(m) }
 
-// accept connects the socket: from here on events reach it and it reaches its
-// rooms. It reports false when the client has gone meanwhile.
-func (s *Socket) accept() bool {
-	s.members.Lock()
-	defer s.members.Unlock()
-	s.mu.Lock()
-	if s.state.Load() != stateConnecting {
-		s.mu.Unlock()
-		return false
-	}
-	s.state.Store(stateGreeting)
-	s.mu.Unlock()
-	s.nsp.add(s)
-	s.client.joined()
-	rooms := append([]Room{s.id}, s.early...)
-	s.early = nil
-	if s.Recovered() {
-		s.greeted() // what it missed goes out before the reply, as in the reference
-		return s.resume(rooms)
-	}
-	s.nsp.adapter.Join(s, rooms...)
-	s.lease.joined()
-	s.greet()
-	return true
-}
-
-// greeted ends the holding back of messages.
-func (s *Socket) greeted() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.state.CompareAndSwap(stateGreeting, stateConnected)
-}
-
-// greet tells the client that it is connected, then sends what has reached the
-// socket since it is in its rooms: a client that knows of its connection misses
-// nothing, and none gets an event before it knows.
-func (s *Socket) greet() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.state.Load() != stateGreeting {
-		return // closed meanwhile
-	}
-	s.reply()
-	for _, m := range s.heldBack {
-		_ = s.write(m) // a failure closes the connection
-	}
-	s.heldBack = nil
-	s.state.Store(stateConnected)
-}
-
-// holdBack keeps a message until the client has been greeted. It returns false
-// when that has happened.
-func (s *Socket) holdBack(m *engineio.Message) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.state.Load() != stateGreeting {
-		return false
-	}
-	s.heldBack = append(s.heldBack, m)
-	return true
-}
-
 // deliver queues an encoded packet, registering the answer it asks for first.
 func (s *Socket) deliver(m *engineio.Message, f adapter.Flags, ack *pendingAck, latest *engineio.Latest) error {
 	if s.closed() {
@@ -454,48 +391,4 @@ func (s *Socket) listen(event string, fn EventHandler) (cancel func()) {
 		own = s.hooks.Load()
 	}
 	return own.listen(event, fn)
-}
-
-// socketData is the data attribute: the value for this node, its JSON for the
-// others.
-type socketData struct {
-	value any
-	json  json.RawMessage
-	saved bool // of a recovered session: value is not set
-}
-
-// SetData sets the socket's data attribute, which Data returns and FetchSockets
-// shows on every node. It fails for a value encoding/json cannot encode. The
-// value must not be changed afterwards.
-func (s *Socket) SetData(v any) error {
-	text, err := s.nsp.srv.marshal(v)
-	if err != nil {
-		return fmt.Errorf("socketio: set data: %w", err)
-	}
-	s.data.Store(&socketData{value: v, json: text})
-	return nil
-}
-
-// Data returns the socket's data attribute, if it is set and is a T. That of a
-// recovered socket is decoded from JSON, into any T that fits.
-func Data[T any](s *Socket) (T, bool) {
-	var zero T
-	d := s.data.Load()
-	if d == nil {
-		return zero, false
-	}
-	if d.saved {
-		return savedData[T](d)
-	}
-	v, ok := d.value.(T)
-	return v, ok
-}
-
-// dataJSON returns the data attribute for other nodes: {} when it is not set, as
-// in the reference.
-func (s *Socket) dataJSON() json.RawMessage {
-	if d := s.data.Load(); d != nil {
-		return d.json
-	}
-	return json.RawMessage("{}")
 }
