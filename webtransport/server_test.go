@@ -262,3 +262,29 @@ func TestAFullQueueCutsAClient(t *testing.T) {
 	r.wantReason("transport error")
 	c.wantEnd()
 }
+
+func TestNothingIsLeftOfManyClients(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, core.Options{}, Options{})
+	ends := []func(c *client, s *core.Socket){
+		func(c *client, _ *core.Socket) { _ = c.sess.CloseWithError(0, "") },
+		func(c *client, _ *core.Socket) { _ = c.st.Close() },
+		func(c *client, _ *core.Socket) { c.write([]byte{0}) },
+		func(_ *client, s *core.Socket) { s.Disconnect(true) },
+	}
+	for i := range 24 {
+		c, s := r.open()
+		if err := r.core.Emit("all", strings.Repeat("x", 10_000)); err != nil {
+			t.Fatal(err)
+		}
+		c.wantPrefix(`42["all"`)
+		ends[i%len(ends)](c, s)
+	}
+	r.eventually("end of every session", func() bool {
+		st := r.core.Stats()
+		return st.Sockets == 0 && st.Engine.Sessions == 0 && st.Engine.Streams == 0 && st.Engine.QueuedBytes == 0
+	})
+	if st := r.core.Stats().Engine; st.Opened != 24 {
+		t.Errorf("%d sessions opened", st.Opened)
+	}
+}

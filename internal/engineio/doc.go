@@ -40,10 +40,10 @@
 // lock of the table of addresses is a leaf below it. What all queues hold together
 // is one atomic number.
 //
-// Goroutines: a session on a WebSocket or a stream has one reader, and one flusher while packets
-// wait. A polling session has none of its own. The heartbeat is one timer. The end
-// of a session takes one short-lived goroutine, which tells the Receiver. Each
-// holds a reference to its session; Shutdown waits until all sessions have lost
+// Goroutines: a session on a WebSocket or a stream has one reader, and one flusher
+// while packets wait. A polling session has none of its own. The heartbeat is one
+// timer. The end of a session takes one short-lived goroutine, which tells the
+// Receiver. Each holds a reference to its session; Shutdown waits until all sessions have lost
 // all of theirs. Options.OnSlow is called by a goroutine that has one too. While the
 // queues hold too much together, one goroutine of the server, which Shutdown waits
 // for, looks for the longest.

@@ -378,8 +378,7 @@ func (c *streamConn) handle(p packet) error {
 		return nil
 	}
 	if p.kind == kindClose {
-		c.s.fail(ReasonTransportClose, nil)
-		return nil
+		return io.EOF // nothing that is on its way to the client matters to it
 	}
 	if err := c.s.receive(p); err != nil {
 		c.s.fail(reasonOf(err), err)
