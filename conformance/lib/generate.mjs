@@ -50,7 +50,7 @@ export function damage(r, input, parts) {
     const part = r.pick(parts);
     const tail = r.chance(0.3) ? "" : input.slice(at + end);
     input = typeof input === "string"
-      ? (input.slice(0, at) + part + tail).toWellFormed()
+      ? Buffer.from(input.slice(0, at) + part + tail).toString() // no half of a surrogate pair
       : Buffer.concat([input.subarray(0, at), Buffer.from(part), Buffer.from(tail)]);
   }
   return input;
