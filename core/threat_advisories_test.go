@@ -112,7 +112,7 @@ func TestCVE_2024_37890_ManyHeadersAreNoFault(t *testing.T) {
 // Unfinished binary packets were held, before a namespace was joined and after the
 // client had gone.
 func TestCVE_2026_48804_UnfinishedPacketsAreNotKept(t *testing.T) {
-	t.Parallel()
+	// It measures the heap, and so runs by itself.
 	r := start(t, nil)
 	early := r.bare(t)
 	send(t, early, `51-["e",`+placeholder+`]`)

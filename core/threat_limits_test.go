@@ -51,7 +51,7 @@ func TestT09_ValuesAreBounded(t *testing.T) {
 // Where clients speak MessagePack, what a length announces must be there before it
 // is believed, and nesting is bounded.
 func TestT10_MessagePackBombsAreRefused(t *testing.T) {
-	t.Parallel()
+	// It measures the heap, and so runs by itself.
 	r := start(t, &core.Options{Parser: msgpack.Parser{}})
 	before := heap()
 	event := []byte("\x83\xa4type\x02\xa3nsp\xa1/\xa4data")
@@ -81,7 +81,7 @@ func TestT10_MessagePackBombsAreRefused(t *testing.T) {
 
 // Where messages are inflated, MaxPayload counts what they become.
 func TestT13_InflatedMessagesAreBounded(t *testing.T) {
-	t.Parallel()
+	// It measures the heap, and so runs by itself.
 	r := start(t, &core.Options{Deflate: &core.DeflateOptions{}})
 	var small bytes.Buffer
 	w, _ := flate.NewWriter(&small, flate.BestSpeed)

@@ -67,7 +67,7 @@ func TestT05_AttachmentsAreBounded(t *testing.T) {
 
 // A placeholder names one attachment that exists and that no other names.
 func TestT06_PlaceholdersAreValidated(t *testing.T) {
-	t.Parallel()
+	// It measures the heap, and so runs by itself.
 	r := start(t, nil)
 	for _, num := range []string{`"0"`, "-1", "1", "1.5", "null", "true", "[0]", "{}", "9007199254740993", "4294967296", "18446744073709551616"} {
 		r.violates(t, num, testutil.Message(`51-["e",{"_placeholder":true,"num":`+num+`}]`), testutil.BinaryMessage([]byte("x")))

@@ -116,7 +116,7 @@ func TestT21_RoomsAreBounded(t *testing.T) {
 
 // Answers nobody asked for cost nothing, and what a silent client owes is bounded.
 func TestT22_AcksAreBounded(t *testing.T) {
-	t.Parallel()
+	// It measures the heap, and so runs by itself.
 	r := start(t, nil)
 	e := r.engine(t)
 	before := heap()
@@ -153,7 +153,7 @@ func TestT22_AcksAreBounded(t *testing.T) {
 
 // One client's flood waits in the network, not in memory, and holds up nobody else.
 func TestT23_AFloodOfEventsHoldsUpOnlyItsSender(t *testing.T) {
-	t.Parallel()
+	// It measures the heap, and so runs by itself.
 	const events = 2000
 	r := start(t, &core.Options{MaxInboundBytes: 64 << 10})
 	gate := make(chan struct{})
