@@ -50,6 +50,7 @@ func (srv *Server) openWebSocket(w http.ResponseWriter, r *http.Request) {
 	s.transport = conn
 	conn.active = true
 	conn.bind(s)
+	conn.ctl, conn.wire.held = conn.wire.held, nil
 	s.out.Push(control('0', string(s.openPacket([]string{}))), outq.Bound{})
 	s.refs++ // the reader's
 	if !s.start() {
@@ -135,6 +136,7 @@ func (srv *Server) upgrade(w http.ResponseWriter, r *http.Request, first bool, a
 	}
 	conn := newWSConn()
 	conn.b64 = queryValue(r.URL.RawQuery, "b64") != ""
+	conn.wire.hold = first
 	hj := &hijacker{ResponseWriter: w, conn: conn, attach: attach}
 	upgrader := &srv.upgrader
 	if srv.deflate != nil && offersDeflate(r) {

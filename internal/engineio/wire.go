@@ -15,6 +15,11 @@ type wire struct {
 	net.Conn
 	w *wsConn // nil until the upgrade is done
 
+	// The 101 response of a new session is held back, to leave with the session's
+	// first packet in one write.
+	hold bool
+	held []byte
+
 	// Owned by the reader.
 	early     []byte
 	inMessage bool // the next read continues a message
@@ -37,7 +42,12 @@ func (c *wire) Read(p []byte) (int, error) {
 }
 
 func (c *wire) Write(p []byte) (int, error) {
-	if c.w == nil {
+	switch {
+	case c.w != nil:
+	case c.hold:
+		c.held = append(c.held, p...)
+		return len(p), nil
+	default:
 		return c.Conn.Write(p)
 	}
 	if len(p) < 2 {
