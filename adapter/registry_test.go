@@ -124,7 +124,7 @@ func FuzzRedactHidesThePassword(f *testing.F) {
 			t.Skip()
 		}
 		for _, raw := range []string{scheme + "://u:" + pw + "@host:1/0?key=v", "redis://u:" + pw + "@host:1/0?key=v"} {
-			if got := adapter.Redact(raw); !strings.Contains(scheme, pw) && strings.Contains(got, pw) {
+			if got := adapter.Redact(raw); !strings.Contains(scheme+strings.ToLower(scheme), pw) && strings.Contains(got, pw) {
 				t.Errorf("Redact(%q) = %q", raw, got)
 			}
 		}
