@@ -220,6 +220,11 @@ type Options struct {
 	// AdvertiseURL is where other nodes reach this one. Reserved for forwarding.
 	AdvertiseURL string
 
+	// ReadyRequiresAdapter makes HealthHandler report a server whose adapter has
+	// lost its connection as not ready. Off by default: a short outage of the
+	// backend would take every node out of service at once.
+	ReadyRequiresAdapter bool
+
 	// Logger receives what an operator should know. Default slog.Default().
 	Logger *slog.Logger
 }

@@ -5,9 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
-	"slices"
 	"sync"
 
 	"github.com/socketfleet/socketfleet/adapter"
@@ -35,6 +33,7 @@ type Server struct {
 	stats    counters
 	work     tracker // goroutines that run user code
 	restores restoreGate
+	draining chan struct{} // closed when Drain, Shutdown or Close is called
 
 	mu         sync.Mutex // guards the following
 	namespaces map[string]*Namespace
@@ -61,6 +60,7 @@ func New(ctx context.Context, opts *Options) (*Server, error) {
 		log:        o.Logger,
 		namespaces: make(map[string]*Namespace),
 		clients:    make(map[*client]struct{}),
+		draining:   make(chan struct{}),
 		codec:      parser.Codec(o.JSON),
 		limits:     parser.Limits{MaxAttachments: o.MaxAttachments, MaxDepth: o.MaxDepth, MaxTokens: o.MaxTokens, MaxBytes: int(o.MaxPayload)},
 	}
@@ -153,6 +153,7 @@ func (srv *Server) Close() error {
 }
 
 func (srv *Server) markClosed() bool {
+	srv.startDraining()
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	first := !srv.closed
@@ -164,10 +165,7 @@ func (srv *Server) markClosed() bool {
 // handlers can still answer.
 func (srv *Server) closeSockets() {
 	srv.engine.Refuse()
-	srv.mu.Lock()
-	clients := slices.Collect(maps.Keys(srv.clients))
-	srv.mu.Unlock()
-	for _, c := range clients {
+	for _, c := range srv.connections() {
 		c.end(ReasonShuttingDown, nil)
 	}
 }

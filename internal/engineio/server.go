@@ -196,12 +196,17 @@ func (srv *Server) closeIdleLocked() {
 func (srv *Server) overloaded() bool {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	limit := srv.opts.MaxConnections
-	if limit > 0 && srv.count.sessions.Load()+srv.count.expected.Load() >= int64(limit) {
+	if srv.Full() {
 		srv.count.hit(limitConnections)
 		return true
 	}
 	return srv.closing
+}
+
+// Full reports whether there are as many sessions as MaxConnections allows.
+func (srv *Server) Full() bool {
+	limit := srv.opts.MaxConnections
+	return limit > 0 && srv.count.sessions.Load()+srv.count.expected.Load() >= int64(limit)
 }
 
 // Shutdown refuses new handshakes with 503 and closes all sessions, with

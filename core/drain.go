@@ -1,0 +1,289 @@
+package core
+
+import (
+	"context"
+	"iter"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/socketfleet/socketfleet/internal/engineio"
+)
+
+// Defaults of DrainOptions.
+const (
+	defaultDrainGrace    = 5 * time.Second
+	defaultDrainWindow   = time.Minute
+	defaultDrainHandlers = 5 * time.Second
+)
+
+// handlerPoll is how often a connection whose handlers run is looked at again.
+const handlerPoll = 20 * time.Millisecond
+
+// DrainOptions configure Server.Drain. The zero value of a field means its
+// default; a negative duration is none.
+type DrainOptions struct {
+	// Grace is how long the server only refuses new connections, so that load
+	// balancers take it out before the first client is sent away. Default 5 s.
+	Grace time.Duration
+	// Window is the time over which the connections are closed, so that the other
+	// nodes are not stormed: clients come back within 0.5 to 1.5 s. Default 1 min.
+	Window time.Duration
+	// HandlerTimeout bounds the wait for the handlers of one connection. Default
+	// 5 s.
+	HandlerTimeout time.Duration
+	// Progress, when not nil, is called about once a second, by one goroutine at a
+	// time, with what the report says so far.
+	Progress func(DrainReport)
+}
+
+func (o DrainOptions) withDefaults() DrainOptions {
+	setDefault(&o.Grace, defaultDrainGrace)
+	setDefault(&o.Window, defaultDrainWindow)
+	setDefault(&o.HandlerTimeout, defaultDrainHandlers)
+	return o
+}
+
+// DrainReport says what a Drain did. Connections is the sum of Closed, Forced and
+// Left, and of those that are still open when it is a report of progress.
+type DrainReport struct {
+	Connections int `json:"connections"` // open when the drain began
+	Closed      int `json:"closed"`      // after their handlers had returned
+	Forced      int `json:"forced"`      // while handlers ran, or because ctx was done
+	Left        int `json:"left"`        // gone by themselves
+	Flushed     int `json:"flushed"`     // of those closed or forced: ended with everything sent
+	Saved       int `json:"saved"`       // sockets that can be recovered elsewhere
+	// Duration is the time since the beginning, in nanoseconds as JSON.
+	Duration time.Duration `json:"duration"`
+}
+
+// Drain sends the clients of this server to other nodes, as the first part of a
+// rolling restart; Shutdown is the second. At once new connections are refused
+// with 503 and Retry-After, and HealthHandler answers that the server is not
+// ready. After a grace period the connections are closed, spread evenly at random
+// over a window: those without running handlers first, the others when their
+// handlers have returned. Sessions are saved before (Options.Recovery), and what
+// is queued for a client is sent. No DISCONNECT packet is sent, because a client
+// that gets one does not come back; sockets disconnect with ReasonShuttingDown.
+//
+// Drain returns when every connection has ended. When ctx is done first, the rest
+// is closed at once and ctx's error returned. A second call while one runs or
+// after it, or after Shutdown or Close, returns ErrClosed.
+func (srv *Server) Drain(ctx context.Context, opts DrainOptions) (DrainReport, error) {
+	if !srv.startDraining() {
+		return DrainReport{}, ErrClosed
+	}
+	d := &drain{srv: srv, opts: opts.withDefaults(), begin: time.Now()}
+	srv.engine.Refuse()
+	d.total.Store(int64(len(srv.connections())))
+	srv.log.Info("socketio: draining", "event", "drain.start", "connections", d.total.Load(),
+		"grace", d.opts.Grace, "window", d.opts.Window)
+	stop := d.watch()
+	err := d.run(ctx)
+	stop()
+	report := d.report()
+	srv.log.Info("socketio: drained", "event", "drain.done", "connections", report.Connections, "closed", report.Closed,
+		"forced", report.Forced, "left", report.Left, "flushed", report.Flushed, "saved", report.Saved,
+		"duration", report.Duration, "err", err)
+	return report, err
+}
+
+// Draining returns a channel that is closed when Drain, Shutdown or Close is
+// called.
+func (srv *Server) Draining() <-chan struct{} { return srv.draining }
+
+// startDraining reports false when it has been called before.
+func (srv *Server) startDraining() bool {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	select {
+	case <-srv.draining:
+		return false
+	default:
+		close(srv.draining)
+		return true
+	}
+}
+
+// connections returns the clients that are connected.
+func (srv *Server) connections() []*client {
+	srv.mu.Lock()
+	defer srv.mu.Unlock()
+	return slices.Collect(maps.Keys(srv.clients))
+}
+
+// drain is one call of Drain.
+type drain struct {
+	// Immutable after Drain.
+	srv   *Server
+	opts  DrainOptions
+	begin time.Time
+
+	closing sync.WaitGroup // connections on their way out
+
+	total, closed, forced, left, flushed, saved atomic.Int64
+}
+
+func (d *drain) report() DrainReport {
+	return DrainReport{
+		Connections: int(d.total.Load()),
+		Closed:      int(d.closed.Load()),
+		Forced:      int(d.forced.Load()),
+		Left:        int(d.left.Load()),
+		Flushed:     int(d.flushed.Load()),
+		Saved:       int(d.saved.Load()),
+		Duration:    time.Since(d.begin),
+	}
+}
+
+// watch reports progress until the function it returns is called.
+func (d *drain) watch() (stop func()) {
+	if d.opts.Progress == nil {
+		return func() {}
+	}
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				d.srv.failed("DrainOptions.Progress", d.srv.Namespace, guard(func() error { d.opts.Progress(d.report()); return nil }))
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-ended
+	}
+}
+
+func (d *drain) run(ctx context.Context) error {
+	if d.opts.Grace > 0 && d.total.Load() > 0 {
+		pause(ctx, d.opts.Grace)
+	}
+	clients := d.srv.connections()
+	// A handshake that was under way may have added one.
+	d.total.Store(max(d.total.Load(), int64(len(clients))))
+	d.left.Store(d.total.Load() - int64(len(clients)))
+	var idle, busy []*client
+	for _, c := range clients {
+		if c.busy() {
+			busy = append(busy, c)
+		} else {
+			idle = append(idle, c)
+		}
+	}
+	d.spread(ctx, append(idle, busy...))
+	d.closing.Wait() // heeds ctx
+	return ctx.Err()
+}
+
+// spread starts to close the clients, one after the other over the window.
+func (d *drain) spread(ctx context.Context, clients []*client) {
+	begin := time.Now()
+	for i, at := range offsets(len(clients), d.opts.Window) {
+		if wait := time.Until(begin.Add(at)); wait > time.Millisecond {
+			pause(ctx, wait)
+		}
+		c := clients[i]
+		d.closing.Go(func() { d.close(ctx, c) })
+	}
+}
+
+// offsets yields when each of n connections is to be closed: one after the other,
+// each pause being the fair share of what is left of the window, give or take a
+// half.
+func offsets(n int, window time.Duration) iter.Seq2[int, time.Duration] {
+	return func(yield func(int, time.Duration) bool) {
+		var at time.Duration
+		for i := range n {
+			if !yield(i, at) {
+				return
+			}
+			share := max(window-at, 0) / time.Duration(n-i)
+			at += share/2 + rand.N(share+1)
+		}
+	}
+}
+
+// close ends one connection and waits until its client has everything.
+func (d *drain) close(ctx context.Context, c *client) {
+	done := c.sess.Done()
+	limit := time.Now().Add(d.opts.HandlerTimeout)
+	busy := c.busy()
+	for ; busy && ctx.Err() == nil && time.Now().Before(limit); busy = c.busy() {
+		select {
+		case <-time.After(handlerPoll):
+		case <-ctx.Done():
+		case <-done:
+		}
+	}
+	select {
+	case <-done:
+		d.left.Add(1)
+		return
+	default:
+	}
+	d.saved.Add(int64(c.recoverable()))
+	c.end(ReasonShuttingDown, nil)
+	c.sess.Close(engineio.Reason(ReasonShuttingDown), true)
+	if busy || ctx.Err() != nil {
+		d.forced.Add(1)
+	} else {
+		d.closed.Add(1)
+	}
+	select {
+	case <-done:
+		d.flushed.Add(1)
+	case <-ctx.Done():
+	}
+}
+
+// busy reports whether a handler of the connection runs or is about to, or its
+// client owes an acknowledgement.
+func (c *client) busy() bool {
+	if c.pendingAcks.Load() > 0 {
+		return true
+	}
+	c.mu.Lock()
+	entries := slices.Clone(c.entries)
+	c.mu.Unlock()
+	return slices.ContainsFunc(entries, func(e entry) bool {
+		if e.s == nil {
+			return true // a dynamic namespace is being looked up
+		}
+		e.s.mu.Lock()
+		defer e.s.mu.Unlock()
+		return e.s.dispatching
+	})
+}
+
+// recoverable counts the connection's sockets whose session will be saved.
+func (c *client) recoverable() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for _, e := range c.entries {
+		if e.s != nil && e.s.lease != nil && e.s.Connected() && e.s.nsp.store() != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// pause waits for d, or until ctx is done.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
