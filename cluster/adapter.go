@@ -26,6 +26,8 @@ type Adapter struct {
 	self adapter.NodeID
 	att  Attachment
 
+	emitter bool // of OpenEmitter
+
 	requests requests
 	answers  answers
 	nodes    nodes
@@ -83,7 +85,7 @@ func (a *Adapter) publish(m *Message) error {
 	}
 	m.From, m.Namespace = a.self, a.ns
 	volatile := m.Target.Flags.Has(adapter.Volatile) && m.Kind == Broadcast && m.RequestID == ""
-	return a.p.pub.out.push(outgoing{m: m, size: sizeOf(m), at: time.Now(), volatile: volatile}, false)
+	return a.p.pub.out.push(newOutgoing(m, volatile), false)
 }
 
 // reply queues an answer to the node that sent req.
@@ -151,6 +153,9 @@ func (a *Adapter) ServerCount(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if a.emitter {
+		return n, nil
+	}
 	return max(n, 1), nil
 }
 
@@ -169,6 +174,10 @@ func (a *Adapter) close(ctx context.Context) error {
 	a.answers.end()
 	_ = a.Adapter.Close(ctx) // memory only
 	err := a.att.Detach(ctx)
+	if a.emitter {
+		a.p.remove(a)
+		return err
+	}
 	flushed := make(chan struct{})
 	m := &Message{Kind: AdapterClose, From: a.self, Namespace: a.ns}
 	if a.p.pub.out.push(outgoing{m: m, size: sizeOf(m), at: time.Now(), done: flushed}, true) == nil {

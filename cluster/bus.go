@@ -34,10 +34,6 @@ const (
 	SocketsResponse  Kind = 35
 )
 
-// EmitterID is the sender of messages published by processes that serve no
-// sockets. It is no node: it is never counted and never waited for.
-const EmitterID adapter.NodeID = "emitter"
-
 // Message is what nodes tell each other, independent of the wire that carries
 // it. Which fields count depends on Kind; a request that wants an answer has a
 // RequestID.
@@ -73,7 +69,7 @@ type Message struct {
 // position in the log, empty where there is none.
 type Receiver func(m *Message, at adapter.Offset)
 
-// Attach describes one namespace of one node to a Bus.
+// Attach describes one namespace of one node, or of an emitter, to a Bus.
 type Attach struct {
 	Namespace string
 	// Self is what this node's messages carry as From; the bus drops messages it
@@ -84,6 +80,9 @@ type Attach struct {
 	// HasRoom reports whether a room has a local member, so that a message for
 	// one room that is not here can be dropped before it is decoded.
 	HasRoom func(adapter.Room) bool
+	// Emitter marks a process that serves no sockets: it is to get answers and
+	// nothing else, and nobody may count it as a node.
+	Emitter bool
 }
 
 // Bus carries messages between the nodes of one deployment. It is semantic: it
@@ -112,7 +111,8 @@ type Bus interface {
 
 // Attachment is one namespace of one node on a Bus.
 type Attachment interface {
-	// Peers counts the nodes attached to the namespace, this one included. A bus
+	// Peers counts the nodes attached to the namespace, this one included unless it
+	// is an emitter's. A bus
 	// that learns that a node died tells the Receiver with an AdapterClose from
 	// it, after it has stopped counting it. Heartbeats, where a wire has them, are
 	// the bus's own affair.

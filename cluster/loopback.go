@@ -105,7 +105,7 @@ func (b *LoopbackBus) Publish(ctx context.Context, batch []*Message) ([]adapter.
 	defer b.l.mu.Unlock()
 	for _, m := range batch {
 		b.l.eachLocked(m.Namespace, func(n *line) {
-			if n.bus != b {
+			if n.bus != b && !n.emitter {
 				n.put(m)
 			}
 		})
@@ -144,7 +144,7 @@ func (l *Loopback) eachLocked(ns string, fn func(*line)) {
 
 // Attach implements Bus.
 func (b *LoopbackBus) Attach(_ context.Context, a Attach) (Attachment, error) {
-	n := &line{bus: b, ns: a.Namespace, self: a.Self, receive: a.Receive, wake: make(chan struct{}, 1)}
+	n := &line{bus: b, ns: a.Namespace, self: a.Self, receive: a.Receive, emitter: a.Emitter, wake: make(chan struct{}, 1)}
 	b.l.mu.Lock()
 	defer b.l.mu.Unlock()
 	if b.dead {
@@ -183,6 +183,7 @@ type line struct {
 	ns      string
 	self    adapter.NodeID
 	receive Receiver
+	emitter bool
 	wake    chan struct{} // capacity 1
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -236,7 +237,11 @@ func (n *line) Peers(context.Context) (int, error) {
 		return 0, ErrKilled
 	}
 	count := 0
-	n.bus.l.eachLocked(n.ns, func(*line) { count++ })
+	n.bus.l.eachLocked(n.ns, func(o *line) {
+		if !o.emitter {
+			count++
+		}
+	})
 	return count, nil
 }
 

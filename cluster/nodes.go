@@ -20,7 +20,7 @@ type nodes struct {
 func (n *nodes) init() { n.seen = make(map[adapter.NodeID]time.Time) }
 
 func (n *nodes) heard(id adapter.NodeID) {
-	if id == "" || id == EmitterID {
+	if id == "" || IsEmitter(id) {
 		return
 	}
 	n.mu.Lock()

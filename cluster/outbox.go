@@ -26,6 +26,10 @@ type outgoing struct {
 	done     chan struct{} // closed when published or dropped; may be nil
 }
 
+func newOutgoing(m *Message, volatile bool) outgoing {
+	return outgoing{m: m, size: sizeOf(m), at: time.Now(), volatile: volatile}
+}
+
 // outbox is a bounded FIFO between callers, who never wait, and one goroutine
 // that drains it. A batch stays in the queue, and counts, until it is sent.
 type outbox struct {
@@ -41,6 +45,7 @@ type outbox struct {
 	volatile int // volatile items behind those in flight
 	closed   bool
 	dropped  uint64 // items given up after they were queued
+	lost     uint64 // those of them that were not volatile
 	refused  uint64 // items not taken
 }
 
@@ -121,6 +126,9 @@ func (o *outbox) shedLocked() {
 
 func (o *outbox) discardLocked(it *outgoing) {
 	o.dropped++
+	if !it.volatile {
+		o.lost++
+	}
 	o.bytes -= it.size
 	if it.done != nil {
 		close(it.done)
@@ -225,12 +233,31 @@ func (o *outbox) close() {
 type outboxStats struct {
 	messages, bytes  int
 	dropped, refused uint64
+	lost             uint64
 }
 
 func (o *outbox) stats() outboxStats {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return outboxStats{messages: len(o.items), bytes: o.bytes, dropped: o.dropped, refused: o.refused}
+	return outboxStats{messages: len(o.items), bytes: o.bytes, dropped: o.dropped, refused: o.refused, lost: o.lost}
+}
+
+// last returns a channel that is closed when the newest item that is not volatile
+// has been sent or given up, and all before it; nil when there is none.
+func (o *outbox) last() <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := len(o.items) - 1; i >= 0; i-- {
+		it := &o.items[i]
+		if it.volatile {
+			continue
+		}
+		if it.done == nil {
+			it.done = make(chan struct{})
+		}
+		return it.done
+	}
+	return nil
 }
 
 // sizeOf estimates the bytes of m on a wire.

@@ -53,18 +53,25 @@ func NewProvider(bus Bus, opts Options) *Provider {
 // Open implements adapter.Provider: it attaches h's namespace to the bus.
 func (p *Provider) Open(ctx context.Context, h adapter.Host) (adapter.Adapter, error) {
 	a := newAdapter(p, h)
+	if err := p.attach(ctx, a); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func (p *Provider) attach(ctx context.Context, a *Adapter) error {
 	if !p.add(a) {
-		return nil, adapter.ErrClosed
+		return adapter.ErrClosed
 	}
 	att, err := p.bus.Attach(ctx, Attach{
-		Namespace: h.Namespace(), Self: a.self, Receive: a.receive, HasRoom: a.HasRoom,
+		Namespace: a.ns, Self: a.self, Receive: a.receive, HasRoom: a.HasRoom, Emitter: a.emitter,
 	})
 	if err != nil {
 		p.remove(a)
-		return nil, fmt.Errorf("socketio: join namespace %s: %w", h.Namespace(), err)
+		return fmt.Errorf("socketio: join namespace %s: %w", a.ns, err)
 	}
 	a.att = att
-	return a, nil
+	return nil
 }
 
 // Close implements adapter.Provider. It closes the adapters that are still open,
@@ -126,6 +133,7 @@ type Stats struct {
 	Published       uint64 // messages the bus took
 	PublishErrors   uint64 // attempts that failed
 	Dropped         uint64 // messages given up: volatile ones for space, old ones during an outage
+	Lost            uint64 // those of Dropped that were not volatile
 	Refused         uint64 // messages not queued: adapter.ErrQueueFull, or volatile without space
 	QueueMessages   int
 	QueueBytes      int // estimated
@@ -145,6 +153,7 @@ func (p *Provider) Stats() Stats {
 		Published:      p.pub.published.Load(),
 		PublishErrors:  p.pub.failures.Load(),
 		Dropped:        out.dropped,
+		Lost:           out.lost,
 		Refused:        out.refused,
 		QueueMessages:  out.messages,
 		QueueBytes:     out.bytes,

@@ -20,6 +20,10 @@ func (a *Adapter) receive(m *Message, _ adapter.Offset) {
 		return
 	}
 	a.nodes.heard(m.From)
+	if a.emitter {
+		a.settle(m)
+		return
+	}
 	m.Target.Flags &^= adapter.Local
 	switch m.Kind {
 	case Broadcast:
@@ -41,7 +45,7 @@ func (a *Adapter) receive(m *Message, _ adapter.Offset) {
 
 // forget ends all waits for a node that left.
 func (a *Adapter) forget(id adapter.NodeID) {
-	if id == "" || id == EmitterID {
+	if id == "" || IsEmitter(id) {
 		return
 	}
 	a.nodes.gone(id)

@@ -159,7 +159,7 @@ func (a *Adapter) ask(ctx context.Context, c *adapter.Collector, peers int, canc
 	return r, nil
 }
 
-// others returns how many other nodes there are. When the bus cannot tell, it is
+// others returns how many nodes there are besides this process. When the bus cannot tell, it is
 // those heard so far, at least one, so that the wait is not cut short.
 func (a *Adapter) others(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, peersTimeout)
@@ -167,6 +167,9 @@ func (a *Adapter) others(ctx context.Context) (int, error) {
 	n, err := a.ServerCount(ctx)
 	if err != nil {
 		return max(a.nodes.len(), 1), err
+	}
+	if a.emitter {
+		return n, nil
 	}
 	return n - 1, nil
 }

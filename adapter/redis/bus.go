@@ -38,7 +38,7 @@ type bus struct {
 	mu     sync.Mutex // guards the following; leaf lock
 	closed bool
 	routes map[topic]route
-	probes string // a channel that one of our patterns matches; empty: none
+	probes string // a channel we hear; empty: none
 }
 
 type outgoing struct {
@@ -173,8 +173,9 @@ func (b *bus) Reply(ctx context.Context, to adapter.NodeID, m *cluster.Message) 
 
 func (b *bus) channels(namespace string) channels { return channelsOf(b.opts.Key, namespace) }
 
-// probe publishes to ourselves through a pattern we are subscribed to. Other
-// nodes have no member of that room and drop it unread.
+// probe publishes to ourselves through a pattern we are subscribed to, or as an
+// emitter on our own channel. Other nodes have no member of that room and drop it
+// unread.
 func (b *bus) probe(ctx context.Context) error {
 	b.mu.Lock()
 	channel := b.probes
@@ -197,7 +198,7 @@ func (b *bus) receive(m *goredis.Message) {
 	b.mu.Lock()
 	r, ok := b.routes[name]
 	b.mu.Unlock()
-	if !ok || len(m.Payload) == 0 {
+	if !ok || len(m.Payload) == 0 || isProbe(m.Payload) {
 		return
 	}
 	if senderOf(m.Payload) == r.to.Self {
@@ -344,7 +345,7 @@ func (b *bus) route(att *attachment) error {
 	if b.closed {
 		return adapter.ErrClosed
 	}
-	list := att.ch.topics(att.Self)
+	list := att.subscriptions()
 	for t := range list {
 		if _, taken := b.routes[t]; taken {
 			return fmt.Errorf("socketio: redis: namespace %s is attached already", att.Namespace)
@@ -353,7 +354,7 @@ func (b *bus) route(att *attachment) error {
 	for t, kind := range list {
 		b.routes[t] = route{att, kind}
 	}
-	b.probes = att.ch.room(b.probeID)
+	b.probes = att.probe()
 	return nil
 }
 
@@ -365,7 +366,7 @@ func (b *bus) unroute(att *attachment) {
 		if r.to == att {
 			delete(b.routes, t)
 		} else {
-			b.probes = r.to.ch.room(b.probeID)
+			b.probes = r.to.probe()
 		}
 	}
 }
@@ -380,10 +381,25 @@ type attachment struct {
 
 func (a *attachment) topics() []topic {
 	var list []topic
-	for t := range a.ch.topics(a.Self) {
+	for t := range a.subscriptions() {
 		list = append(list, t)
 	}
 	return list
+}
+
+func (a *attachment) subscriptions() map[topic]channelKind {
+	if a.Emitter {
+		return a.ch.answers(a.Self)
+	}
+	return a.ch.topics(a.Self)
+}
+
+// probe returns a channel this attachment hears and no other node reads.
+func (a *attachment) probe() string {
+	if a.Emitter {
+		return a.ch.own(a.Self)
+	}
+	return a.ch.room(a.bus.probeID)
 }
 
 // Peers implements cluster.Attachment: it counts the subscribers of the request
@@ -392,6 +408,9 @@ func (a *attachment) Peers(ctx context.Context) (int, error) {
 	n, err := a.bus.link.subscribers(ctx, topic{name: a.ch.request})
 	if err != nil {
 		return 0, fmt.Errorf("socketio: redis: count nodes: %w", err)
+	}
+	if a.Emitter {
+		return n, nil
 	}
 	return max(n, 1), nil
 }

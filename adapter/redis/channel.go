@@ -59,6 +59,11 @@ func (c channels) topics(self adapter.NodeID) map[topic]channelKind {
 	}
 }
 
+// answers returns what an emitter subscribes to, with what travels there.
+func (c channels) answers(self adapter.NodeID) map[topic]channelKind {
+	return map[topic]channelKind{{name: c.response}: responses, {name: c.own(self)}: responses}
+}
+
 // target returns the channel m is published to; empty for kinds this wire has no
 // form for.
 func (c channels) target(m *cluster.Message) string {
@@ -131,3 +136,5 @@ func leadingText(s string) string {
 
 // probePayload is a message no node decodes: an array of nothing.
 var probePayload = msgp.AppendArrayHeader(nil, 0)
+
+func isProbe(payload string) bool { return payload == string(probePayload) }

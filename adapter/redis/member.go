@@ -61,6 +61,9 @@ func (m *member) Peers(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("socketio: redis: count nodes: %w", err)
 	}
+	if m.Emitter {
+		return n, nil
+	}
 	return max(n, 1), nil
 }
 

@@ -181,6 +181,8 @@ func inStream(m *cluster.Message) bool {
 		return m.RequestID == ""
 	case cluster.SocketsJoin, cluster.SocketsLeave, cluster.DisconnectSockets:
 		return true
+	case cluster.ServerSideEmit:
+		return m.From == cluster.EmitterID // as redis-streams-emitter does
 	}
 	return false
 }

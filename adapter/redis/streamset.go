@@ -23,7 +23,8 @@ func newStreamSet(l *link, o *StreamsOptions, handle func(context.Context, strea
 	return &streamSet{link: l, opts: o, handle: handle, readers: make(map[string]*streamReader)}
 }
 
-// start reads the streams of the options until ctx is done.
+// start makes readers run until ctx is done. None does before the first wait, so
+// that an emitter reads nothing.
 func (s *streamSet) start(ctx context.Context, running *sync.WaitGroup) {
 	s.spawn = func(r *streamReader) bool {
 		if ctx.Err() != nil {
@@ -31,9 +32,6 @@ func (s *streamSet) start(ctx context.Context, running *sync.WaitGroup) {
 		}
 		running.Go(func() { r.run(ctx) })
 		return true
-	}
-	for _, key := range s.opts.streams() {
-		s.reader(key)
 	}
 }
 
@@ -53,8 +51,12 @@ func (s *streamSet) reader(key string) *streamReader {
 	return r
 }
 
-// wait returns when the stream of a namespace is read.
+// wait reads the streams of the options and returns when that of a namespace is
+// read.
 func (s *streamSet) wait(ctx context.Context, namespace string) error {
+	for _, key := range s.opts.streams() {
+		s.reader(key)
+	}
 	r := s.reader(s.opts.streamOf(namespace))
 	if r == nil {
 		return adapter.ErrClosed

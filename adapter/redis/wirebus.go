@@ -248,9 +248,13 @@ func (b *wireBus) Attach(ctx context.Context, a cluster.Attach) (cluster.Attachm
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	b.set.add(m, m.public, m.own)
-	err = b.set.wait(ctx, m.public, m.own)
-	if err == nil && b.streams != nil {
+	hears := []string{m.own, m.public}
+	if a.Emitter {
+		hears = hears[:1]
+	}
+	b.set.add(m, hears...)
+	err = b.set.wait(ctx, hears...)
+	if err == nil && b.streams != nil && !a.Emitter {
 		err = b.streams.wait(ctx, a.Namespace)
 	}
 	if err != nil {
