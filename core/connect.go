@@ -101,6 +101,11 @@ func (s *Socket) greet() {
 	s.state.Store(stateConnected)
 }
 
+// maxHeldBack is how many messages are kept for a socket until its client has
+// been told that it is connected. Nothing waits meanwhile, so more means that one
+// goroutine floods the others.
+const maxHeldBack = 16_384
+
 // holdBack keeps a message until the client has been greeted. It returns false
 // when that has happened.
 func (s *Socket) holdBack(m *engineio.Message) bool {
@@ -109,7 +114,18 @@ func (s *Socket) holdBack(m *engineio.Message) bool {
 	if s.state.Load() != stateGreeting {
 		return false
 	}
-	s.heldBack = append(s.heldBack, m)
+	if len(s.heldBack) == maxHeldBack {
+		s.heldBack = append(s.heldBack, m) // the last one
+		s.nsp.srv.work.Add(1)
+		go func() { // the caller may hold a lock that closing takes
+			defer s.nsp.srv.work.Done()
+			s.nsp.srv.stats.limit("held_back")
+			s.client.forceClose(ErrQueuePackets, false)
+		}()
+	}
+	if len(s.heldBack) < maxHeldBack {
+		s.heldBack = append(s.heldBack, m)
+	}
 	return true
 }
 

@@ -22,6 +22,7 @@ var packetLimits = []struct {
 	{parser.ErrTooManyAttachments, "attachments"},
 	{parser.ErrTooLarge, "packet_bytes"},
 	{parser.ErrTooManyTokens, "packet_tokens"},
+	{parser.ErrTooDeep, "packet_depth"},
 	{errReassembly, "reassembly_timeout"},
 	{errUnknownAcks, "unknown_acks"},
 }

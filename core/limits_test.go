@@ -45,6 +45,7 @@ func TestEveryLimitHasACounter(t *testing.T) {
 	}{
 		"attachments":   {core.Options{MaxAttachments: 2}, wire(twoOf(1), texts(`53-["e"]`))},
 		"packet_tokens": {core.Options{MaxTokens: 4}, wire(texts(`2["e",1,2]`), texts(`2["e",1,2,3]`))},
+		"packet_depth":  {core.Options{MaxDepth: 2}, wire(texts(`2["e",[1]]`), texts(`2["e",[[1]]]`))},
 		"packet_bytes":  {core.Options{MaxPayload: 2000}, wire(twoOf(900), twoOf(1500))},
 		"unknown_acks":  {core.Options{MaxUnknownAcks: 2}, wire(texts(`31[]`, `32[]`), texts(`33[]`))},
 		"connect_timeout": {core.Options{ConnectTimeout: 20 * time.Millisecond}, func(t *testing.T, r *rig, _ func()) {
@@ -195,8 +196,8 @@ func TestTheLimitsAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := []string{"attachments", "connect_timeout", "connection_age", "dynamic_namespaces", "event_rate",
-		"inbound_bytes", "namespaces_per_client", "packet_bytes", "packet_tokens", "pending_acks", "reassembly_timeout",
+	names := []string{"attachments", "connect_timeout", "connection_age", "dynamic_namespaces", "event_rate", "held_back",
+		"inbound_bytes", "namespaces_per_client", "packet_bytes", "packet_depth", "packet_tokens", "pending_acks", "reassembly_timeout",
 		"restores", "room_events", "room_name", "rooms_per_socket", "server_events", "unknown_acks"}
 	for name := range start(t, nil).Stats().Engine.LimitsHit {
 		names = append(names, name)

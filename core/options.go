@@ -46,6 +46,10 @@ type Options struct {
 	// WriteTimeout bounds one write to a client; a client that does not take up to
 	// 64 KiB within it is disconnected. Default 10 s.
 	WriteTimeout time.Duration
+	// CloseTimeout bounds how long a connection that this server closes waits for
+	// its client: for the next poll, or for the answer to a close frame. Default
+	// 30 s.
+	CloseTimeout time.Duration
 	// AckTimeout bounds the wait for acknowledgements where the caller's context
 	// has no deadline and the wait could otherwise be endless: broadcasts and
 	// sockets of other nodes. Default 30 s.
@@ -307,6 +311,7 @@ func (o *Options) engine() engineio.Options {
 		PingTimeout:              o.PingTimeout,
 		UpgradeTimeout:           o.UpgradeTimeout,
 		WriteTimeout:             o.WriteTimeout,
+		CloseTimeout:             o.CloseTimeout,
 		Transports:               o.Transports,
 		DisableUpgrades:          o.DisableUpgrades,
 		MaxPayload:               o.MaxPayload,

@@ -84,6 +84,7 @@ var (
 	ErrTooManyAttachments = errors.New("parser: too many attachments")
 	ErrTooLarge           = errors.New("parser: binary packet too large")
 	ErrTooManyTokens      = errors.New("parser: too many values in a payload")
+	ErrTooDeep            = errors.New("parser: payload nested too deeply")
 	ErrUnexpectedText     = errors.New("parser: got text while waiting for attachments")
 	ErrUnexpectedBinary   = errors.New("parser: got binary data nobody announced")
 )

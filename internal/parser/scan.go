@@ -22,6 +22,7 @@ type scanner struct {
 
 	failAt     int
 	failReason string
+	deep       bool // the failure is maxDepth
 }
 
 // scan validates s.data as one JSON value with nothing but white space around
@@ -86,6 +87,7 @@ func (s *scanner) literal(i int, want string) int {
 
 func (s *scanner) array(i, depth int) int {
 	if depth > s.maxDepth {
+		s.deep = true
 		return s.fail(i, "nested too deeply")
 	}
 	i = s.space(i + 1)
