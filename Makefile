@@ -13,7 +13,7 @@ BENCHFLAGS  ?=
 MODULES := $(sort $(dir $(shell find . -name node_modules -prune -o -name go.mod -print)))
 
 .PHONY: test bootstrap fmt fmt-check vet lint importrules test-go readme conformance \
-	conformance-all bench bench-go fuzz vuln soak clean
+	conformance-all conformance-cluster bench bench-go fuzz vuln soak clean
 
 # One recipe after the other, whatever -j says: they all want the same cores.
 .NOTPARALLEL:
@@ -56,6 +56,10 @@ conformance:
 # The official Java and Python clients.
 conformance-all:
 	@scripts/conformance-all
+
+# Clusters of three processes, Go, Node.js and both, over every wire.
+conformance-cluster:
+	@scripts/conformance-cluster
 
 # Socketfleet, socket.io on Node.js and a bare gorilla server under the same load.
 bench:

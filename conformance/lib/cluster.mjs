@@ -1,6 +1,7 @@
 // Nodes of any implementation on one Redis, each with two real clients.
 import assert from "node:assert/strict";
 import { createClient } from "redis";
+import msgpackParser from "socket.io-msgpack-parser";
 import { connect, inbox } from "./client.mjs";
 import { ctl } from "./ctl.mjs";
 import { startServer } from "./process.mjs";
@@ -15,10 +16,11 @@ export const fresh = (label) => `${label}-${++unique}`;
 
 export class Cluster {
   // start runs one node per entry of mix ("go" or "node") and connects the clients.
-  // adapter is one for all nodes, or several joined by "+" that take turns.
-  static async start(mix, adapter, redis, nsp) {
+  // adapter is one for all nodes, or several joined by "+" that take turns. extra
+  // is added to the configuration of every node; clients speak its parser.
+  static async start(mix, adapter, redis, nsp, extra = {}) {
     const key = `conformance-${process.pid}-${++clusters}`;
-    const config = { redis: redis.url, key, requestsTimeout: REQUESTS_TIMEOUT };
+    const config = { redis: redis.url, key, requestsTimeout: REQUESTS_TIMEOUT, ...extra };
     const cluster = new Cluster();
     Object.assign(cluster, { adapter, key, nsp, config, classic: adapter.startsWith("redis"), nodes: [], clients: [] });
     cluster.redis = await createClient({ url: redis.url }).on("error", () => {}).connect();
@@ -61,7 +63,8 @@ export class Cluster {
 
   // dial connects a client that answers "ask" with its name, unless it is silent.
   async dial(node, nsp = this.nsp, opts = {}) {
-    const socket = await connect(node.url, nsp, { transports: ["websocket"], ...opts });
+    const parser = this.config.parser === "msgpack" ? { parser: msgpackParser } : {};
+    const socket = await connect(node.url, nsp, { transports: ["websocket"], ...parser, ...opts });
     const client = { node, socket, nsp, id: socket.id, name: fresh(node.name), box: inbox(socket), silent: false };
     socket.on("ask", (...args) => {
       const ack = args.pop();

@@ -23,6 +23,8 @@ const table = {
   // The first text is the classic adapter's, the second that of the adapters with a heartbeat.
   "server-side ack missing":             ["timeout reached: only 1 responses received out of 2 or timeout reached: missing 1 responses",
                                                                                "operation has timed out"],
+  "the only server-side ack missing":    ["timeout reached: only 0 responses received out of 1",
+                                                                               "operation has timed out"],
 };
 
 // accepts fails unless got is one of the outcomes of the row.

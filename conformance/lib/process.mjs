@@ -65,7 +65,8 @@ export async function run(command, args, { env, ready, cwd } = {}) {
 
 let binary = process.env.CONFORMANCE_SERVER;
 
-function goBinary() {
+// goBinary returns the path of the Go server, built on first use.
+export function goBinary() {
   if (binary) return binary;
   const file = join(temporaryFolder(), "server");
   execFileSync("go", ["build", "-o", file, "./conformance/server"], { cwd: join(here, ".."), stdio: "inherit" });

@@ -1,9 +1,11 @@
-// A TCP relay in front of a server, to lose connections the way networks do.
+// A TCP relay in front of a server, to lose connections the way networks do, and
+// to bring a client to another server the way load balancers do.
 import { connect, createServer } from "node:net";
 
 export async function startProxy(port) {
   const sockets = new Set();
   const server = createServer((inbound) => {
+    if (!port) return inbound.destroy();
     const outbound = connect(port, "localhost");
     for (const [from, to] of [[inbound, outbound], [outbound, inbound]]) {
       sockets.add(from);
@@ -20,6 +22,8 @@ export async function startProxy(port) {
   return {
     url: `http://localhost:${server.address().port}`,
     drop,
+    // lead sends new connections to another port; without one they are closed.
+    lead: (to) => void (port = to),
     close() {
       server.close();
       drop();

@@ -31,6 +31,7 @@ type nodeConfig struct {
 	RequestsTimeout int    `json:"requestsTimeout"`
 	Cleanup         bool   `json:"cleanupEmptyChildNamespaces"`
 	Parser          string `json:"parser"`
+	AdapterParser   string `json:"adapterParser"` // between nodes: MessagePack only
 	StreamCount     int    `json:"streamCount"`
 	PingInterval    int    `json:"pingInterval"`
 	PingTimeout     int    `json:"pingTimeout"`
@@ -134,6 +135,9 @@ func (n *node) port() int {
 
 // adapterURL says in a URL what the configuration says in fields.
 func (c *nodeConfig) adapterURL() (string, error) {
+	if c.AdapterParser != "" {
+		return "", fmt.Errorf("adapterParser %q: the nodes speak MessagePack only", c.AdapterParser)
+	}
 	query := url.Values{}
 	u, err := url.Parse(c.Redis)
 	if err != nil {
@@ -175,7 +179,7 @@ func (c *nodeConfig) recovery() *core.RecoveryOptions {
 // packets returns the parser of the configuration.
 func (c *nodeConfig) packets() (parser.Parser, error) {
 	switch c.Parser {
-	case "":
+	case "", "default":
 		return nil, nil
 	case "msgpack":
 		return msgpack.Parser{}, nil

@@ -9,9 +9,18 @@ import { operations } from "./operations.mjs";
 
 const DYNAMIC = /^\/dyn-[\w-]+$/;
 
+const parsers = { default: undefined, msgpack: msgpackParser.default ?? msgpackParser };
+
+// known returns the member of a table that the configuration names.
+function known(table, name, what) {
+  if (!Object.hasOwn(table, name)) throw new Error(`unknown ${what} "${name}"`);
+  return table[name];
+}
+
 export async function startClusterNode() {
   const config = JSON.parse(process.env.NODE_CONFIG ?? "{}");
-  const adapter = await adapters[config.adapter ?? "none"](config);
+  const parser = known(parsers, config.parser ?? "default", "parser");
+  const adapter = await known(adapters, config.adapter ?? "none", "adapter")(config);
   const httpServer = createServer((req, res) => res.writeHead(404).end());
   const io = new Server(httpServer, {
     cors: { origin: "*" },
@@ -22,7 +31,7 @@ export async function startClusterNode() {
     cleanupEmptyChildNamespaces: config.cleanupEmptyChildNamespaces ?? false,
     allowEIO3: config.allowEIO3 ?? false,
     perMessageDeflate: config.perMessageDeflate ?? false,
-    ...(config.parser === "msgpack" && { parser: msgpackParser.default ?? msgpackParser }),
+    ...(parser && { parser }),
     ...(config.csr && {
       connectionStateRecovery: { maxDisconnectionDuration: config.csr, skipMiddlewares: true },
     }),

@@ -1,0 +1,69 @@
+// The interoperation table: what a node of one implementation does to the clients
+// of another one, operation by wire and direction, each with separate processes
+// and the published packages. Printed at the end, and written to the file
+// CONFORMANCE_TABLE names. CONFORMANCE_PAIRS="go,node;node,node" and
+// CONFORMANCE_ADAPTERS choose the columns.
+import { writeFileSync } from "node:fs";
+import { after, before, describe, it } from "node:test";
+import { interopCases } from "../cases/interop.mjs";
+import { closeClients } from "../lib/client.mjs";
+import { Cluster } from "../lib/cluster.mjs";
+import { target } from "../lib/process.mjs";
+import { startRedis } from "../lib/redis.mjs";
+import { Table } from "../lib/table.mjs";
+
+const pairs = (process.env.CONFORMANCE_PAIRS ?? (target === "node" ? "node,node" : "go,node"))
+  .split(";").map((pair) => pair.split(","));
+const wires = (process.env.CONFORMANCE_ADAPTERS ?? "redis,sharded-dynamic,streams").split(",");
+const names = { redis: "classic", "redis-specific": "classic, own channels" };
+const title = { go: "Go", node: "Node" };
+
+const table = new Table();
+let redis;
+before(async () => (redis = await startRedis()));
+after(async () => {
+  await redis?.kill();
+  const text = `Interoperation, by operation, wire and direction\n${table}\n`;
+  if (process.env.CONFORMANCE_TABLE) writeFileSync(process.env.CONFORMANCE_TABLE, text);
+  console.log(`\n${text}`);
+});
+
+for (const wire of wires) {
+  for (const pair of pairs) {
+    describe(`${pair} over ${wire}`, { timeout: 120_000 }, () => interoperate(wire, pair));
+  }
+}
+
+function interoperate(wire, pair) {
+  let cluster;
+  before(async () => (cluster = await Cluster.start(pair, wire, redis, "/")));
+  after(async () => {
+    closeClients();
+    await cluster?.stop();
+  });
+  for (const [operation, run] of Object.entries(interopCases)) {
+    for (const [from, to] of directions(pair)) {
+      check(wire, operation, [pair[from], pair[to]], run, async () => {
+        for (const client of cluster.clients) client.box.length = 0;
+        await run(cluster, cluster.nodes[from], cluster.nodes[to]);
+      });
+    }
+  }
+}
+
+// directions of nodes of one implementation are the same.
+function directions([a, b]) {
+  return a === b ? [[0, 1]] : [[0, 1], [1, 0]];
+}
+
+// check runs one cell of the table, unless the reference has no such thing.
+function check(wire, operation, [from, to], run, body) {
+  const column = `${names[wire] ?? wire} ${title[from]}→${title[to]}`;
+  const reason = run.unavailable?.(wire, from, to);
+  if (reason) return table.record(operation, column, "n.a.", reason);
+  table.record(operation, column, "FAIL");
+  it(`${operation}, ${column}`, { timeout: 20_000 }, async () => {
+    await body();
+    table.record(operation, column, "ok");
+  });
+}
