@@ -1,5 +1,5 @@
 // Package testutil is what the tests of this module share: a Socket.IO client,
-// a Redis server, and a TCP proxy that breaks connections on demand.
+// Redis and NATS servers, and a TCP proxy that breaks connections on demand.
 //
 // [Client] speaks Socket.IO 5 over Engine.IO 4, and does what the official
 // JavaScript client does on the wire. [Engine] is the connection below it, for
@@ -12,6 +12,6 @@
 // goroutine, and one that probes an upgrade; a Client one that runs handlers, in
 // the order of arrival, and one per Engine that watches its end. Close stops and
 // waits for all of them and must not be called from a handler. A Proxy owns
-// three goroutines per connection. A Redis process dies with the test binary,
-// whatever way that ends.
+// three goroutines per connection. A Redis or NATS process dies with the test
+// binary, whatever way that ends.
 package testutil

@@ -1,0 +1,338 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	natsgo "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/socketfleet/socketfleet/adapter"
+	"github.com/socketfleet/socketfleet/cluster"
+)
+
+// journal is the JetStream stream of a deployment, and this node's reader of it.
+type journal struct {
+	// Immutable after openJournal.
+	bus *bus
+	js  jetstream.JetStream
+	cfg JetStream
+
+	// Owned by the goroutine that publishes.
+	ids  map[*cluster.Message]string // of those that may have to be published again
+	next uint64
+
+	inspected uint64 // position at the last inspection; owned by the goroutine of run
+
+	mu      sync.Mutex // guards the following; leaf lock
+	created time.Time  // of the stream that is read
+	last    uint64     // sequence of the last entry read, or found missing
+	lastAt  time.Time  // when the stream was last read to its end
+	idle    int        // how often in a row the reader stood still before the end
+}
+
+// kept reports whether m goes into the journal: an answer that comes after the
+// request has ended is not worth it.
+func kept(m *cluster.Message) bool {
+	switch m.Kind {
+	case cluster.Broadcast:
+		return m.RequestID == ""
+	case cluster.SocketsJoin, cluster.SocketsLeave, cluster.DisconnectSockets:
+		return true
+	}
+	return false
+}
+
+func (b *bus) inJournal() bool { return b.journal != nil }
+
+// openJournal finds or makes the stream, and its end.
+func openJournal(ctx context.Context, b *bus) (*journal, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	js, err := jetstream.New(b.conn, jetstream.WithPublishAsyncMaxPending(maxPosted))
+	if err != nil {
+		return nil, fmt.Errorf("socketio: nats: %w", err)
+	}
+	j := &journal{bus: b, js: js, cfg: *b.opts.JetStream, lastAt: time.Now()}
+	s, err := j.open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("socketio: nats: stream %s: %w", j.cfg.Stream, err)
+	}
+	info := s.CachedInfo()
+	j.created, j.last = info.Created, info.State.LastSeq
+	return j, nil
+}
+
+// open returns the stream. One that exists keeps its configuration.
+func (j *journal) open(ctx context.Context) (jetstream.Stream, error) {
+	s, err := j.js.Stream(ctx, j.cfg.Stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return j.js.CreateStream(ctx, j.cfg.config(j.bus.opts.Prefix))
+	}
+	return s, err
+}
+
+// maxPosted is at least as many as are in one batch.
+const maxPosted = 1024
+
+// posting is the part of a batch that goes into the journal.
+type posting struct {
+	j       *journal
+	batch   []*cluster.Message
+	futures []jetstream.PubAckFuture // by index; nil: not in the journal
+	seqs    []adapter.Offset
+}
+
+// begin prepares a batch. Messages that were in the last one and come again keep
+// their ids, by which the server knows those it has.
+func (j *journal) begin(batch []*cluster.Message) *posting {
+	ids := make(map[*cluster.Message]string)
+	for _, m := range batch {
+		if !kept(m) {
+			continue
+		}
+		if id, ok := j.ids[m]; ok {
+			ids[m] = id
+			continue
+		}
+		j.next++
+		ids[m] = m.From + "-" + strconv.FormatUint(j.next, 36)
+	}
+	j.ids = ids
+	return &posting{j: j, batch: batch, futures: make([]jetstream.PubAckFuture, len(batch)), seqs: make([]adapter.Offset, len(batch))}
+}
+
+func (p *posting) post(i int, m *cluster.Message) error {
+	frame, err := appendFrame(nil, position{}, m)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errEncode, err)
+	}
+	msg := &natsgo.Msg{Subject: p.j.bus.subjectLog(m.Namespace), Data: frame}
+	p.futures[i], err = p.j.js.PublishMsgAsync(msg, jetstream.WithMsgID(p.j.ids[m]), jetstream.WithRetryAttempts(0))
+	return err
+}
+
+// wait waits until the stream has the first n messages of the batch. Its result is
+// about the first it does not have.
+func (p *posting) wait(ctx context.Context, n int) *cluster.PublishError {
+	if p == nil {
+		return nil
+	}
+	for i, f := range p.futures[:n] {
+		if f == nil {
+			continue
+		}
+		select {
+		case ack := <-f.Ok():
+			p.seqs[i] = strconv.FormatUint(ack.Sequence, 10)
+		case err := <-f.Err():
+			return p.failed(i, err)
+		case <-ctx.Done():
+			return p.failed(i, ctx.Err())
+		}
+	}
+	return nil
+}
+
+func (p *posting) failed(i int, err error) *cluster.PublishError {
+	var api *jetstream.APIError
+	permanent := errors.As(err, &api) && api.ErrorCode == codeTooLarge
+	return &cluster.PublishError{Sent: i, Permanent: permanent, Err: fmt.Errorf("socketio: nats: journal: %w", err)}
+}
+
+// codeTooLarge is what JetStream says of a message larger than max_msg_size.
+const codeTooLarge = 10054
+
+func (p *posting) offsets() []adapter.Offset {
+	if p == nil {
+		return nil
+	}
+	return p.seqs
+}
+
+// run reads the stream until ctx is done.
+func (j *journal) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := j.session(ctx); err != nil && ctx.Err() == nil {
+			j.bus.opts.Logger.Debug("socketio: nats: reading the stream failed", "error", err)
+			j.bus.watch.note(err)
+		}
+		t := time.NewTimer(j.bus.opts.HeartbeatInterval / 4)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		}
+		t.Stop()
+	}
+}
+
+// session reads with one consumer, until the stream turns out to be another one or
+// the consumer fails.
+func (j *journal) session(ctx context.Context) error {
+	s, err := j.locate(ctx)
+	if err != nil {
+		return err
+	}
+	ask, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	cons, err := s.OrderedConsumer(ask, jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: j.position() + 1,
+	})
+	if err != nil {
+		return err
+	}
+	cc, err := cons.Consume(func(m jetstream.Msg) { j.receive(ctx, m) },
+		jetstream.PullMaxMessages(pullMessages), jetstream.PullExpiry(pullExpiry),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+			j.bus.watch.note(err)
+		}))
+	if err != nil {
+		return err
+	}
+	defer func() {
+		cc.Stop()
+		<-cc.Closed()
+	}()
+	tick := time.NewTicker(j.bus.opts.HeartbeatInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-cc.Closed():
+			return errors.New("the consumer ended")
+		case <-ctx.Done():
+			return nil
+		}
+		if stuck, err := j.inspect(ctx); err != nil || stuck {
+			return err
+		}
+	}
+}
+
+const (
+	pullMessages = 256
+	pullExpiry   = 5 * time.Second
+
+	// maxIdle inspections in a row without progress replace a consumer.
+	maxIdle = 3
+)
+
+func (j *journal) position() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.last
+}
+
+// locate returns the stream, made anew if it is gone, and corrects the position
+// where the stream does not have it.
+func (j *journal) locate(ctx context.Context) (jetstream.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	s, err := j.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	j.compare(s.CachedInfo())
+	return s, nil
+}
+
+// inspect finds out whether the reader has to begin anew: because the stream is
+// another one, or because entries are there that the consumer does not bring.
+func (j *journal) inspect(ctx context.Context) (again bool, err error) {
+	before := j.inspected
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	s, err := j.js.Stream(ctx, j.cfg.Stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return true, nil
+	}
+	if err != nil {
+		return false, nil // away; the consumer goes on by itself
+	}
+	again = j.compare(s.CachedInfo()) || j.lags(before, s.CachedInfo().State.LastSeq)
+	j.inspected = j.position()
+	return again, nil
+}
+
+// lags reports whether the reader has stood still before the end for a while.
+func (j *journal) lags(before, end uint64) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if before != j.last || j.last >= end {
+		j.idle = 0
+	} else {
+		j.idle++
+	}
+	if j.last >= end {
+		j.lastAt = time.Now()
+	}
+	return j.idle >= maxIdle
+}
+
+// compare corrects the position after a look at the stream, and reports whether
+// it had to.
+func (j *journal) compare(info *jetstream.StreamInfo) bool {
+	j.mu.Lock()
+	gap, now := Gap{From: j.lastAt, To: time.Now()}, info.State
+	switch {
+	case !info.Created.Equal(j.created):
+		gap.Kind, gap.Reason = GapRewound, "the stream was made anew"
+		j.created, j.last = info.Created, max(now.FirstSeq, 1)-1
+	case now.LastSeq < j.last:
+		gap.Kind, gap.Reason = GapRewound, "the stream lost its end"
+		j.last = now.LastSeq
+	case now.FirstSeq > j.last+1:
+		gap.Kind, gap.Reason, gap.Dropped = GapTrimmed, "this node was away for too long", now.FirstSeq-1-j.last
+		j.last = now.FirstSeq - 1
+	}
+	j.mu.Unlock()
+	if gap.Kind == "" {
+		return false
+	}
+	j.bus.gap(gap)
+	return true
+}
+
+// receive takes an entry. It waits while the member is busy, so that the stream
+// keeps what comes.
+func (j *journal) receive(ctx context.Context, msg jetstream.Msg) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		j.bus.reject("", err)
+		return
+	}
+	if !j.advance(meta.Sequence.Stream, meta.NumPending) {
+		return
+	}
+	name := msg.Subject()[len(logPrefix(j.bus.opts.Prefix)):]
+	if m := j.bus.member(name); m != nil {
+		offset := strconv.FormatUint(meta.Sequence.Stream, 10)
+		_ = m.in.pushWait(ctx, parcel{data: msg.Data(), at: time.Now(), offset: offset})
+	}
+}
+
+// advance moves the position to an entry, and reports whether it is new. It is one
+// step, unless entries were trimmed.
+func (j *journal) advance(seq, pending uint64) bool {
+	j.mu.Lock()
+	gap, now := Gap{}, time.Now()
+	isNew := seq > j.last
+	if isNew {
+		if missing := seq - j.last - 1; missing > 0 {
+			gap = Gap{Kind: GapTrimmed, From: j.lastAt, To: now, Dropped: missing, Reason: "this node was away for too long"}
+		}
+		j.last = seq
+	}
+	if pending == 0 {
+		j.lastAt = now
+	}
+	j.mu.Unlock()
+	if gap.Kind != "" {
+		j.bus.gap(gap)
+	}
+	return isNew
+}
