@@ -182,6 +182,14 @@ type RoomLister interface {
 	AllRooms(ctx context.Context) ([]Room, error)
 }
 
+// RoomAwaiter is implemented by adapters that may hear a room of other nodes only
+// some time after its first local member has joined.
+type RoomAwaiter interface {
+	// AwaitRooms returns when what other nodes send to rooms reaches this node from
+	// then on, or ctx is done. Rooms without a local member are not waited for.
+	AwaitRooms(ctx context.Context, rooms ...Room) error
+}
+
 // Host is one namespace of the running server, seen from its adapter. The core
 // implements it.
 type Host interface {
@@ -254,6 +262,7 @@ type Health struct {
 	Reconnects    uint64
 	Resubscribes  uint64
 	ProbeFailures uint64 // own probes that did not come back
+	Received      uint64 // messages the backend sent here, also those for nobody here
 	Dropped       uint64 // received messages dropped because this node was too slow
 	LastError     string // of the newest failure; empty when there was none
 }

@@ -38,8 +38,9 @@ type Adapter struct {
 }
 
 var (
-	_ adapter.Adapter    = (*Adapter)(nil)
-	_ adapter.RoomLister = (*Adapter)(nil)
+	_ adapter.Adapter     = (*Adapter)(nil)
+	_ adapter.RoomLister  = (*Adapter)(nil)
+	_ adapter.RoomAwaiter = (*Adapter)(nil)
 )
 
 func newAdapter(p *Provider, h adapter.Host) *Adapter {
@@ -157,6 +158,18 @@ func (a *Adapter) ServerCount(ctx context.Context) (int, error) {
 		return n, nil
 	}
 	return max(n, 1), nil
+}
+
+// AwaitRooms implements adapter.RoomAwaiter. On a bus that hears every room it
+// returns at once.
+func (a *Adapter) AwaitRooms(ctx context.Context, rooms ...adapter.Room) error {
+	if a.closed.Load() {
+		return adapter.ErrClosed
+	}
+	if w, ok := a.att.(RoomAwaiter); ok {
+		return w.AwaitRooms(ctx, rooms...)
+	}
+	return nil
 }
 
 // Close implements adapter.Adapter. It leaves the bus, says goodbye after what

@@ -98,7 +98,8 @@ type Bus interface {
 	// An error is for the unsent tail, which will be published again: a
 	// *PublishError tells where the tail begins, any other error means that
 	// nothing was sent. A bus that cannot know whether a message went out decides
-	// itself between a repeat and a loss.
+	// itself between a repeat and a loss; what it gives up counts as sent, and when
+	// nothing else is left the error is a *PublishError for the whole batch.
 	Publish(ctx context.Context, batch []*Message) ([]adapter.Offset, error)
 	// Reply sends m, an answer, to one node. to is empty, or EmitterID, when the
 	// request did not name its sender. It is called by one goroutine per provider
@@ -125,6 +126,13 @@ type Attachment interface {
 	// Detach leaves the namespace: from then on other nodes do not count this one,
 	// and Receive is not called. The goodbye is published afterwards.
 	Detach(ctx context.Context) error
+}
+
+// RoomAwaiter is implemented by Attachments that subscribe per room.
+type RoomAwaiter interface {
+	// AwaitRooms returns when the attachment hears each of rooms that has a local
+	// member. It must not be called from RoomCreated or RoomDeleted.
+	AwaitRooms(ctx context.Context, rooms ...adapter.Room) error
 }
 
 // PublishError is what Bus.Publish returns when it sent a part of its batch.

@@ -130,7 +130,7 @@ func (p *Provider) Health() adapter.Health {
 
 // Stats are counters since the start of a Provider, and gauges.
 type Stats struct {
-	Published       uint64 // messages the bus took
+	Published       uint64 // messages the bus took, or gave up
 	PublishErrors   uint64 // attempts that failed
 	Dropped         uint64 // messages given up: volatile ones for space, old ones during an outage
 	Lost            uint64 // those of Dropped that were not volatile

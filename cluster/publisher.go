@@ -75,10 +75,13 @@ func (p *publisher) publish(ctx context.Context) error {
 	lost := 0
 	if permanent && sent < len(p.batch) {
 		p.out.drop(1)
-		lost, err = 1, nil
+		lost = 1
 	}
 	lost += p.out.expire(time.Now())
 	p.report(err, lost)
+	if permanent || sent == len(p.batch) {
+		return nil // nothing is to be tried again
+	}
 	return err
 }
 

@@ -205,6 +205,25 @@ func countNew(have, rooms []Room) (n int) {
 	return n
 }
 
+// JoinWait is Join that returns when what other nodes send to the rooms reaches
+// this one, or with an error when ctx is done: the socket is in the rooms even so.
+// After Join that takes a round trip to the broker where an adapter subscribes per
+// room (sharded or adaptive subscriptions); with any other both are the same, and
+// in a namespace middleware they are with all. Safe for concurrent use.
+func (s *Socket) JoinWait(ctx context.Context, rooms ...string) error {
+	if err := s.Join(rooms...); err != nil {
+		return err
+	}
+	w, ok := s.nsp.adapter.(adapter.RoomAwaiter)
+	if !ok || !s.Connected() {
+		return nil
+	}
+	if err := w.AwaitRooms(ctx, rooms...); err != nil {
+		return fmt.Errorf("socketio: await rooms: %w", err)
+	}
+	return nil
+}
+
 // Leave removes the socket from rooms.
 func (s *Socket) Leave(rooms ...string) {
 	s.members.Lock()

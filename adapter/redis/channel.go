@@ -9,15 +9,6 @@ import (
 	"github.com/socketfleet/socketfleet/cluster"
 )
 
-// channelKind says what travels on a channel.
-type channelKind uint8
-
-const (
-	broadcasts channelKind = iota
-	requests
-	responses
-)
-
 // channels are the names the classic adapter gives the channels of one
 // namespace, see its constructor.
 type channels struct {
@@ -47,21 +38,6 @@ func (c channels) roomOf(channel string) (room adapter.Room, ok bool) {
 		return "", ok
 	}
 	return strings.CutSuffix(rest, "#")
-}
-
-// topics returns what a node subscribes to, with what travels there.
-func (c channels) topics(self adapter.NodeID) map[topic]channelKind {
-	return map[topic]channelKind{
-		{kind: pattern, name: escapeGlob(c.broadcast) + "*"}: broadcasts,
-		{name: c.request}:   requests,
-		{name: c.response}:  responses,
-		{name: c.own(self)}: responses,
-	}
-}
-
-// answers returns what an emitter subscribes to, with what travels there.
-func (c channels) answers(self adapter.NodeID) map[topic]channelKind {
-	return map[topic]channelKind{{name: c.response}: responses, {name: c.own(self)}: responses}
 }
 
 // target returns the channel m is published to; empty for kinds this wire has no
@@ -136,5 +112,3 @@ func leadingText(s string) string {
 
 // probePayload is a message no node decodes: an array of nothing.
 var probePayload = msgp.AppendArrayHeader(nil, 0)
-
-func isProbe(payload string) bool { return payload == string(probePayload) }

@@ -67,7 +67,7 @@ func (s *channelSet) newHome(ctx context.Context, addr string, node *goredis.Cli
 		h.sub.slots, h.sub.moved = true, s.hint
 	}
 	h.sub.init()
-	h.sub.topics.want(true, s.topic(probe))
+	h.sub.topics.want(true, s.probeTopic(probe))
 	run, stop := context.WithCancel(context.Background())
 	h.stop = stop
 	go func() {
@@ -82,7 +82,7 @@ func (s *channelSet) newHome(ctx context.Context, addr string, node *goredis.Cli
 
 // probeName returns a channel that the server at addr has.
 func (s *channelSet) probeName(ctx context.Context, addr string) (string, error) {
-	base := s.key + "#~probe~" + token
+	base := s.key + "#~probe~" + s.token
 	if addr == "" {
 		return base, nil
 	}
@@ -95,6 +95,8 @@ func (s *channelSet) probeName(ctx context.Context, addr string) (string, error)
 	}
 	return "", fmt.Errorf("the server at %s has too few slots", addr)
 }
+
+func (s *channelSet) probeTopic(name string) topic { return topic{kind: s.kind, name: name} }
 
 func (s *channelSet) sendProbe(ctx context.Context, h *home) error {
 	s.mu.Lock()
@@ -133,16 +135,16 @@ func (s *channelSet) checkProbes(ctx context.Context) {
 			continue
 		}
 		s.mu.Lock()
-		at, lost := s.suspect[old]
+		at, lost := s.suspect[s.probeTopic(old)]
 		switch {
 		case name != old:
-			h.sub.topics.forget(s.topic(old))
+			h.sub.topics.forget(s.probeTopic(old))
 			h.probe = name
-			h.sub.topics.want(true, s.topic(name))
-			delete(s.suspect, old)
+			h.sub.topics.want(true, s.probeTopic(name))
+			delete(s.suspect, s.probeTopic(old))
 		case lost && time.Since(at) > suspectTime:
-			h.sub.topics.again(s.topic(old))
-			delete(s.suspect, old)
+			h.sub.topics.again(s.probeTopic(old))
+			delete(s.suspect, s.probeTopic(old))
 		}
 		s.mu.Unlock()
 	}
@@ -153,9 +155,9 @@ func (s *channelSet) checkProbes(ctx context.Context) {
 func (s *channelSet) forgetHints() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	probes := make(map[string]bool)
+	probes := make(map[topic]bool)
 	for _, h := range s.homes {
-		probes[h.probe] = true
+		probes[s.probeTopic(h.probe)] = true
 	}
 	for name := range s.suspect {
 		if s.entries[name] == nil && !probes[name] {
@@ -202,6 +204,7 @@ func (s *channelSet) closeHomes() {
 func (h *home) close() {
 	h.stop()
 	<-h.ended
+	h.sub.topics.end()
 	if h.client != nil {
 		_ = h.client.Close() // nothing is in flight
 	}

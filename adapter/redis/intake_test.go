@@ -29,7 +29,7 @@ func TestAFullIntakeLosesItsOldest(t *testing.T) {
 			var handled []string
 			var lost uint64
 			done := make(chan struct{})
-			in := newIntake(func(p parcel) {
+			in := newIntake(func(p envelope) {
 				mu.Lock()
 				defer mu.Unlock()
 				if handled = append(handled, p.payload); len(handled) == len(tt.handled) {
@@ -43,9 +43,9 @@ func TestAFullIntakeLosesItsOldest(t *testing.T) {
 			for _, w := range in.workers {
 				w.maxCount, w.maxBytes = 3, 10
 			}
-			to := &attachment{Attach: cluster.Attach{Namespace: "/"}}
+			to := &member{Attach: cluster.Attach{Namespace: "/"}}
 			for _, payload := range tt.push {
-				in.push(parcel{to: to, payload: payload})
+				in.push(envelope{to: to, payload: payload})
 			}
 			ctx, cancel := context.WithCancel(context.Background())
 			var wg sync.WaitGroup

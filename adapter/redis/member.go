@@ -3,7 +3,6 @@ package redis
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -16,48 +15,22 @@ type member struct {
 	// Immutable.
 	cluster.Attach // Namespace, Self, Receive, HasRoom
 	bus            *wireBus
-	public, own    string // channels
 	text, packed   string // what ends the envelopes it sends
 
 	detached atomic.Bool
 
-	channels map[string]struct{} // guarded by channelSet.mu; nil once it has left
+	channels map[topic]struct{} // guarded by channelSet.mu; nil once it has left
 }
 
-func newMember(b *wireBus, a cluster.Attach) (*member, error) {
-	text, packed, err := ends(a)
-	if err != nil {
-		return nil, err
-	}
-	public := b.public(a.Namespace)
-	return &member{
-		Attach: a, bus: b, public: public, own: public + a.Self + "#",
-		text: string(text), packed: string(packed),
-		channels: make(map[string]struct{}),
-	}, nil
+func newMember(b *wireBus, a cluster.Attach) (m *member, err error) {
+	m = &member{Attach: a, bus: b, channels: make(map[topic]struct{})}
+	m.text, m.packed, err = ends(a)
+	return m, err
 }
 
-// sent reports whether payload is a message of this node, without decoding it.
-func (m *member) sent(payload string) bool {
-	if strings.HasPrefix(payload, "{") {
-		return strings.HasSuffix(payload, m.text)
-	}
-	return strings.HasSuffix(payload, m.packed)
-}
-
-// roomOf returns the room a channel is for; not ok when it is for the namespace,
-// or for this node.
-func (m *member) roomOf(channel string) (room adapter.Room, ok bool) {
-	if channel == m.public || channel == m.own {
-		return "", false
-	}
-	return strings.CutSuffix(strings.TrimPrefix(channel, m.public), "#")
-}
-
-// Peers implements cluster.Attachment: it counts the subscribers of the public
-// channel.
+// Peers implements cluster.Attachment: it counts the subscribers of one channel.
 func (m *member) Peers(ctx context.Context) (int, error) {
-	n, err := m.bus.link.subscribers(ctx, topic{kind: m.bus.set.kind, name: m.public})
+	n, err := m.bus.link.subscribers(ctx, m.bus.dialect.counted(m))
 	if err != nil {
 		return 0, fmt.Errorf("socketio: redis: count nodes: %w", err)
 	}
@@ -69,16 +42,32 @@ func (m *member) Peers(ctx context.Context) (int, error) {
 
 // RoomCreated implements cluster.Attachment.
 func (m *member) RoomCreated(r adapter.Room) {
-	if m.bus.ownChannel(r) && r != m.Self {
-		m.bus.set.add(m, m.public+r+"#")
+	if name, ok := m.bus.dialect.room(m, r); ok {
+		m.bus.set.add(m, topic{m.bus.set.kind, name})
 	}
 }
 
 // RoomDeleted implements cluster.Attachment.
 func (m *member) RoomDeleted(r adapter.Room) {
-	if m.bus.ownChannel(r) && r != m.Self {
-		m.bus.set.remove(m, m.public+r+"#")
+	if name, ok := m.bus.dialect.room(m, r); ok {
+		m.bus.set.remove(m, topic{m.bus.set.kind, name})
 	}
+}
+
+// AwaitRooms implements cluster.RoomAwaiter. It does not wait for rooms without
+// local members, nor for those without a channel of their own.
+func (m *member) AwaitRooms(ctx context.Context, rooms ...adapter.Room) error {
+	for _, r := range rooms {
+		name, ok := m.bus.dialect.room(m, r)
+		if !ok {
+			continue
+		}
+		left := func() bool { return m.detached.Load() || !m.HasRoom(r) }
+		if err := m.bus.set.waitUnless(ctx, topic{m.bus.set.kind, name}, left); err != nil {
+			return fmt.Errorf("socketio: redis: subscribe to room: %w", err)
+		}
+	}
+	return nil
 }
 
 // Detach implements cluster.Attachment. It waits until Redis no longer counts
@@ -90,6 +79,6 @@ func (m *member) Detach(ctx context.Context) error {
 	m.bus.removeMember(m)
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	m.bus.set.leave(ctx, m, m.public, m.own)
+	m.bus.set.leave(ctx, m, m.bus.dialect.topics(m)...)
 	return nil
 }

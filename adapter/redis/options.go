@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -16,6 +17,11 @@ type Options struct {
 	// all; it is publishOnSpecificResponseChannel of the reference. Nodes with and
 	// without it understand each other.
 	SpecificResponseChannel bool
+	// Subscription says which broadcasts a node on the classic wire hears. Empty
+	// means SubscribeAll. Nodes with different settings, and Node.js nodes,
+	// understand each other. It does not count for sharded pub/sub, which has a
+	// mode of its own, and for streams.
+	Subscription Subscription
 	// ProbeInterval is how long the subscription may be silent before the node
 	// probes it; a deaf one is replaced after twice that. 0 means 2 s, a negative
 	// value disables probes.
@@ -29,6 +35,29 @@ type Options struct {
 	// Logger receives the loss and the return of the connection (warn, info) and
 	// dropped messages (debug). nil means slog.Default().
 	Logger *slog.Logger
+}
+
+// Subscription says which broadcasts a node on the classic wire hears.
+type Subscription string
+
+const (
+	// SubscribeAll hears all broadcasts of a namespace through one pattern, as the
+	// reference does, and drops those for rooms that have no member here.
+	SubscribeAll Subscription = "all"
+	// SubscribeAdaptive hears the broadcasts to one room only while that room has a
+	// member here: Redis sends each node no more than its sockets need. It costs
+	// Redis one subscription for every room and every socket of a node. A room is
+	// heard from the moment Redis has confirmed its subscription, a round trip after
+	// the first join (see adapter.RoomAwaiter), to some seconds after the last leave.
+	SubscribeAdaptive Subscription = "adaptive"
+)
+
+func (s Subscription) check() error {
+	switch s {
+	case "", SubscribeAll, SubscribeAdaptive:
+		return nil
+	}
+	return fmt.Errorf("socketio: redis: subscribe %q is not all or adaptive", s)
 }
 
 // GapKind says why messages may have been missed.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"strings"
 	"sync"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -34,20 +36,26 @@ type post struct {
 	// sent holds what went out of the last batch behind the first message that did
 	// not, and comes again.
 	sent map[*cluster.Message]adapter.Offset
+	// wary says that the last batch failed. Redis may get well in the middle of a
+	// pipeline and take later messages after it refused earlier ones, so that these
+	// would come too late: the first message of the next goes alone.
+	wary bool
 }
 
-// publish has the contract of cluster.Bus.Publish.
+// publish has the contract of cluster.Bus.Publish. What is lost, because nobody
+// knows whether Redis took it or because Redis will never take it, counts as sent;
+// the error tells.
 func (p *post) publish(ctx context.Context, batch []*cluster.Message) ([]adapter.Offset, error) {
 	b := bundle{
-		done:  make([]bool, len(batch)),
-		out:   make([]adapter.Offset, len(batch)),
-		cmds:  make([]goredis.Cmder, len(batch)),
-		again: make([]bool, len(batch)),
-		pipes: make(map[*goredis.Client]goredis.Pipeliner),
+		wary:    p.wary,
+		done:    make([]bool, len(batch)),
+		out:     make([]adapter.Offset, len(batch)),
+		letters: make([]letter, len(batch)),
+		errs:    make([]error, len(batch)),
+		parts:   make(map[*goredis.Client][]int),
 	}
 	permanent := p.fill(ctx, &b, batch)
 	b.exec(ctx)
-	b.settle()
 	return p.outcome(ctx, &b, batch, permanent)
 }
 
@@ -65,13 +73,13 @@ func (p *post) fill(ctx context.Context, b *bundle, batch []*cluster.Message) er
 		case errors.Is(err, errNoForm):
 			b.done[i] = true
 		case errors.As(err, &missing):
-			b.err = err
+			b.errs[i] = err
 		case err != nil:
 			b.n = i
 			return err
 		default:
-			b.again[i] = l.repeat
-			b.cmds[i] = l.add(ctx, b.pipe(l.to))
+			b.letters[i] = l
+			b.parts[l.to] = append(b.parts[l.to], i)
 		}
 	}
 	b.n = len(batch)
@@ -79,54 +87,51 @@ func (p *post) fill(ctx context.Context, b *bundle, batch []*cluster.Message) er
 }
 
 func (p *post) outcome(ctx context.Context, b *bundle, batch []*cluster.Message, permanent error) ([]adapter.Offset, error) {
-	p.sent = nil
+	p.sent, p.wary = nil, false
 	first := b.n
 	for i := b.n - 1; i >= 0; i-- {
 		if !b.done[i] {
 			first = i
 		}
 	}
-	if first == len(batch) {
-		return b.out, nil
+	err := b.err()
+	if err != nil {
+		err = fmt.Errorf("socketio: redis: publish: %w", err)
+		p.link.failed(ctx)
 	}
-	if first == b.n {
+	switch {
+	case first == len(batch) && err == nil:
+		return b.out, nil
+	case first == len(batch):
+		return b.out, &cluster.PublishError{Sent: first, Err: err}
+	case first == b.n:
 		return nil, &cluster.PublishError{Sent: first, Permanent: true, Err: permanent}
 	}
-	p.link.failed(ctx)
-	p.sent = make(map[*cluster.Message]adapter.Offset)
+	p.sent, p.wary = make(map[*cluster.Message]adapter.Offset), true
 	for i := first + 1; i < b.n; i++ {
 		if b.done[i] {
 			p.sent[batch[i]] = b.out[i]
 		}
 	}
-	return nil, &cluster.PublishError{Sent: first, Err: fmt.Errorf("socketio: redis: publish: %w", b.err)}
+	return nil, &cluster.PublishError{Sent: first, Err: err}
 }
 
 // bundle is what is known about the messages of one batch, by index.
 type bundle struct {
-	n     int // how many were looked at
-	done  []bool
-	out   []adapter.Offset
-	cmds  []goredis.Cmder // nil: not to be sent
-	again []bool
-	pipes map[*goredis.Client]goredis.Pipeliner
-	err   error
-}
-
-func (b *bundle) pipe(c *goredis.Client) goredis.Pipeliner {
-	pipe := b.pipes[c]
-	if pipe == nil {
-		pipe = c.Pipeline()
-		b.pipes[c] = pipe
-	}
-	return pipe
+	n       int // how many were looked at
+	wary    bool
+	done    []bool
+	out     []adapter.Offset
+	letters []letter
+	errs    []error
+	parts   map[*goredis.Client][]int // which go to each server, in order
 }
 
 func (b *bundle) exec(ctx context.Context) {
 	var running sync.WaitGroup
-	left := len(b.pipes)
-	for _, pipe := range b.pipes {
-		run := func() { _, _ = pipe.Exec(ctx) } // the commands hold the errors
+	left := len(b.parts)
+	for to, list := range b.parts {
+		run := func() { b.part(ctx, to, list) }
 		if left--; left == 0 {
 			run()
 		} else {
@@ -136,20 +141,75 @@ func (b *bundle) exec(ctx context.Context) {
 	running.Wait()
 }
 
-// settle reads the results of the commands.
-func (b *bundle) settle() {
-	for i, cmd := range b.cmds {
-		if cmd == nil {
-			continue
+// part sends one server its messages. When the bundle is wary, the rest does not
+// follow a first one that may be taken later.
+func (b *bundle) part(ctx context.Context, to *goredis.Client, list []int) {
+	if b.wary && len(list) > 1 {
+		b.pipe(ctx, to, list[:1])
+		if !b.done[list[0]] {
+			return
 		}
-		if err := cmd.Err(); err != nil {
-			b.done[i] = !b.again[i] && !unsent(err)
-			b.err = err
+		list = list[1:]
+	}
+	b.pipe(ctx, to, list)
+}
+
+func (b *bundle) pipe(ctx context.Context, to *goredis.Client, list []int) {
+	pipe := to.Pipeline()
+	cmds := make([]goredis.Cmder, len(list))
+	for k, i := range list {
+		cmds[k] = b.letters[i].add(ctx, pipe)
+	}
+	_, _ = pipe.Exec(ctx) // the commands hold the errors
+	for k, i := range list {
+		err := cmds[k].Err()
+		b.errs[i] = err
+		if err != nil {
+			b.done[i] = !again(err, b.letters[i].repeat)
 			continue
 		}
 		b.done[i] = true
-		if id, ok := cmd.(*goredis.StringCmd); ok {
+		if id, ok := cmds[k].(*goredis.StringCmd); ok {
 			b.out[i] = id.Val()
 		}
 	}
+}
+
+// err returns the first error.
+func (b *bundle) err() error {
+	for _, err := range b.errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// passing are the beginnings of errors that end by themselves: a server starts, is
+// not the master any more, or not yet, or has too much to do.
+var passing = []string{
+	"MOVED ", "ASK ", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "BUSY ",
+	"OOM ", "MISCONF", "NOAUTH", "WRONGPASS", "ERR max number of clients",
+}
+
+// again reports whether a command that failed with err is worth another attempt.
+// One that may have been executed is if repeat says that twice is better than not
+// at all; one that Redis refuses for good, as with NOPERM, is not.
+func again(err error, repeat bool) bool {
+	var refused goredis.Error
+	if errors.As(err, &refused) {
+		for _, prefix := range passing {
+			if strings.HasPrefix(refused.Error(), prefix) {
+				return true
+			}
+		}
+		return false
+	}
+	return repeat || unsent(err)
+}
+
+// unsent reports whether err means that the command was not written.
+func unsent(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial" || errors.Is(err, goredis.ErrPoolTimeout) || errors.Is(err, goredis.ErrClosed)
 }

@@ -29,11 +29,14 @@ func New(client goredis.UniversalClient, opts *Options) (adapter.Provider, error
 // open takes over client when owned, also when it fails.
 func open(ctx context.Context, client goredis.UniversalClient, opts *Options, owned bool) (*cluster.Provider, error) {
 	o := opts.withDefaults()
+	if err := o.Subscription.check(); err != nil {
+		return nil, closing(client, owned, err)
+	}
 	l, release, err := connect(ctx, client, owned, false)
 	if err != nil {
 		return nil, err
 	}
-	return cluster.NewProvider(newBus(l, o, release), o.Cluster), nil
+	return cluster.NewProvider(newClassicBus(l, o, release), o.Cluster), nil
 }
 
 // connect derives our link from client and checks that the server answers and,

@@ -129,28 +129,9 @@ func looksLikeSocket(r adapter.Room) bool {
 
 func newShardedBus(l *link, o ShardedOptions, own func(adapter.Room) bool, release func() error) *wireBus {
 	b := newWireBus(l, shard, o.Options, release)
-	b.ownChannel = own
-	b.answer = wire.Append
-	b.post.write = func(ctx context.Context, m *cluster.Message) (letter, error) {
-		if m.Kind > cluster.AdapterClose {
-			return letter{}, errNoForm
-		}
-		payload, err := wire.Append(nil, m)
-		if err != nil {
-			return letter{}, err
-		}
-		return b.letterTo(ctx, b.shardOf(m), payload)
-	}
+	d := &envelopes{key: o.Key, kind: shard, append: wire.Append, ownChannel: own}
+	b.dialect = d
+	b.post.write = func(ctx context.Context, m *cluster.Message) (letter, error) { return d.letter(ctx, b, m) }
 	b.start()
 	return b
-}
-
-// shardOf returns the channel a message is published to. A broadcast that asks for
-// acknowledgements is for all nodes, because all of them are counted.
-func (b *wireBus) shardOf(m *cluster.Message) string {
-	public := b.public(m.Namespace)
-	if m.Kind == cluster.Broadcast && m.RequestID == "" && len(m.Target.Rooms) == 1 && b.ownChannel(m.Target.Rooms[0]) {
-		return public + m.Target.Rooms[0] + "#"
-	}
-	return public
 }

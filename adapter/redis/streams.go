@@ -154,20 +154,14 @@ func newStreamsBus(l *link, o StreamsOptions, release func() error) *wireBus {
 		kind = shard
 	}
 	b := newWireBus(l, kind, o.Options, release)
-	b.answer = wire.AppendPacked
+	d := &envelopes{key: o.Key, kind: kind, append: wire.AppendPacked}
+	b.dialect = d
 	b.streams = newStreamSet(l, &o, b.receiveEntry)
 	b.post.write = func(ctx context.Context, m *cluster.Message) (letter, error) {
-		switch {
-		case m.Kind > cluster.AdapterClose:
-			return letter{}, errNoForm
-		case inStream(m):
+		if inStream(m) {
 			return b.entryOf(ctx, m, &o)
 		}
-		payload, err := wire.AppendPacked(nil, m)
-		if err != nil {
-			return letter{}, err
-		}
-		return b.letterTo(ctx, b.public(m.Namespace), payload)
+		return d.letter(ctx, b, m)
 	}
 	b.start()
 	return b

@@ -178,6 +178,16 @@ func (t *topics) forget(list ...topic) {
 	}
 }
 
+// end drops all topics, for which nobody needs to wait any more.
+func (t *topics) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for name, s := range t.state {
+		*s = topicState{settled: s.settled}
+		t.updateLocked(name, s)
+	}
+}
+
 // again makes the topics be subscribed to once more if they are wanted.
 func (t *topics) again(list ...topic) {
 	t.mu.Lock()

@@ -24,8 +24,9 @@ func init() {
 	}
 }
 
-// openURL is the adapter.Opener of both schemes. Its parameters: key,
-// requests_timeout, specific_response_channel, probe_interval; addr (repeated)
+// openURL is the adapter.Opener of both schemes. Its parameters: key, subscribe
+// (all, adaptive), requests_timeout, specific_response_channel, probe_interval;
+// addr (repeated)
 // and cluster=true for Redis Cluster; master, addr, sentinel_username and
 // sentinel_password for Sentinel.
 func openURL(ctx context.Context, u *url.URL) (adapter.Provider, error) {
@@ -44,6 +45,10 @@ func parseURL(u *url.URL) (goredis.UniversalClient, *Options, error) {
 	p := adapter.NewParams(u)
 	uo, opts := commonParams(u, p)
 	opts.SpecificResponseChannel = p.Bool("specific_response_channel", false)
+	opts.Subscription = Subscription(p.String("subscribe", ""))
+	if err := opts.Subscription.check(); err != nil {
+		return nil, nil, err
+	}
 	client, err := dial(u, p, uo)
 	return client, &opts, err
 }

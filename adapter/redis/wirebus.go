@@ -1,7 +1,6 @@
 package redis
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,22 +15,38 @@ import (
 	"github.com/socketfleet/socketfleet/cluster/wire"
 )
 
-// wireBus is a bus whose messages are the envelopes of package wire: the sharded
-// adapter's, and the streams adapter's.
+// dialect is what differs between the wires.
+type dialect interface {
+	// topics returns what m listens to all the time.
+	topics(m *member) []topic
+	// counted returns what every node of a namespace, and nobody else, listens to.
+	counted(m *member) topic
+	// room returns the channel of a room that has one of its own.
+	room(m *member, r adapter.Room) (channel string, ok bool)
+	// sent reports whether payload is a message of m's, without decoding it.
+	sent(m *member, payload string) bool
+	// decode returns no message when there is nothing in it for m. It is called by
+	// workers.
+	decode(m *member, channel, payload string) (*cluster.Message, error)
+	// answer returns the channel and the form of an answer.
+	answer(to adapter.NodeID, m *cluster.Message) (channel string, payload []byte, err error)
+}
+
+// wireBus is the bus of all adapters of this package.
 type wireBus struct {
 	// Immutable.
-	link       *link
-	opts       Options
-	release    func() error
-	set        *channelSet
-	streams    *streamSet // nil: none
-	in         *intake[envelope]
-	post       post
-	answer     func(dst []byte, m *cluster.Message) ([]byte, error)
-	ownChannel func(adapter.Room) bool // whether a room has a channel of its own
-	stop       context.CancelFunc
-	running    sync.WaitGroup
+	link    *link
+	opts    Options
+	release func() error
+	dialect dialect
+	set     *channelSet
+	streams *streamSet // nil: none
+	in      *intake[envelope]
+	post    post
+	stop    context.CancelFunc
+	running sync.WaitGroup
 
+	received  atomic.Uint64 // from channels and streams, wanted or not
 	malformed atomic.Uint64
 	lastError atomic.Pointer[string] // of publishing
 
@@ -48,16 +63,16 @@ var (
 func newWireBus(l *link, kind topicKind, o Options, release func() error) *wireBus {
 	b := &wireBus{
 		link: l, opts: o, release: release,
-		post:       post{link: l},
-		ownChannel: func(adapter.Room) bool { return false },
-		members:    make(map[string]*member),
+		post:    post{link: l},
+		members: make(map[string]*member),
 	}
 	b.set = newChannelSet(l, kind, &b.opts, b.receive)
 	b.in = newIntake(b.deliver, b.overrun)
 	return b
 }
 
-func (b *wireBus) start() {
+// start runs the bus, and more until it is closed.
+func (b *wireBus) start(more ...func(ctx context.Context)) {
 	ctx, stop := context.WithCancel(context.Background())
 	b.stop = stop
 	b.in.start(ctx, &b.running)
@@ -65,14 +80,15 @@ func (b *wireBus) start() {
 	if b.streams != nil {
 		b.streams.start(ctx, &b.running)
 	}
+	for _, run := range more {
+		b.running.Go(func() { run(ctx) })
+	}
 }
 
-// public returns the name of the public channel of a namespace, to
-// which a room or the id of a node, and "#", are added for the others.
-func (b *wireBus) public(namespace string) string { return b.opts.Key + "#" + namespace + "#" }
-
 // Publish implements cluster.Bus. On Redis Cluster the order of messages on
-// different channels is not kept, as it is not by the reference.
+// different sharded channels is not kept, as it is not by the reference. What
+// Redis refused may be published again; of pub/sub what was written and not
+// confirmed may not, because that delivers at most once.
 func (b *wireBus) Publish(ctx context.Context, batch []*cluster.Message) ([]adapter.Offset, error) {
 	at, err := b.post.publish(ctx, batch)
 	if err != nil {
@@ -84,14 +100,11 @@ func (b *wireBus) Publish(ctx context.Context, batch []*cluster.Message) ([]adap
 
 // Reply implements cluster.Bus.
 func (b *wireBus) Reply(ctx context.Context, to adapter.NodeID, m *cluster.Message) error {
-	if to == "" || to == cluster.EmitterID {
-		return errors.New("socketio: redis: nobody to reply to")
-	}
-	payload, err := b.answer(nil, m)
+	channel, payload, err := b.dialect.answer(to, m)
 	if err != nil {
 		return err
 	}
-	l, err := b.letterTo(ctx, b.public(m.Namespace)+to+"#", payload)
+	l, err := b.letterTo(ctx, channel, payload)
 	if err != nil {
 		return err
 	}
@@ -140,7 +153,8 @@ func (e envelope) size() int {
 
 // receive is called by the readers of channels.
 func (b *wireBus) receive(to *member, channel, payload string) {
-	if to.sent(payload) {
+	b.received.Add(1)
+	if payload == "" || b.dialect.sent(to, payload) {
 		return
 	}
 	if len(payload) > maxEnvelope {
@@ -152,6 +166,7 @@ func (b *wireBus) receive(to *member, channel, payload string) {
 
 // receiveEntry is called by the readers of streams.
 func (b *wireBus) receiveEntry(ctx context.Context, e streamEntry) error {
+	b.received.Add(1)
 	b.mu.Lock()
 	to := b.members[e.nsp]
 	b.mu.Unlock()
@@ -178,20 +193,19 @@ func (b *wireBus) deliver(e envelope) {
 		at, where = e.entry.id, e.entry.id
 		m, err = wire.DecodeEntry(e.entry.uid, e.entry.nsp, e.entry.typ, e.entry.data)
 	} else {
-		if room, ok := e.to.roomOf(e.channel); ok && !e.to.HasRoom(room) {
-			return
-		}
-		m, err = wire.Decode([]byte(e.payload))
+		m, err = b.dialect.decode(e.to, e.channel, e.payload)
 	}
 	if err != nil {
 		b.reject(e.to, where, err)
 		return
 	}
-	if m.Namespace != e.to.Namespace || m.From == e.to.Self {
+	if m == nil || m.Namespace != e.to.Namespace || m.From == e.to.Self {
 		return
 	}
 	e.to.Receive(m, at)
 }
+
+var errTooLarge = errors.New("message is larger than 16 MiB")
 
 func (b *wireBus) reject(to *member, where string, err error) {
 	b.malformed.Add(1)
@@ -215,7 +229,7 @@ func (b *wireBus) Health() cluster.BusHealth {
 	if text := b.lastError.Load(); text != nil && h.LastError == "" {
 		h.LastError = *text
 	}
-	h.Dropped = b.in.dropped.Load()
+	h.Received, h.Dropped = b.received.Load(), b.in.dropped.Load()
 	return h
 }
 
@@ -241,19 +255,16 @@ func (b *wireBus) Attach(ctx context.Context, a cluster.Attach) (cluster.Attachm
 	}
 	m, err := newMember(b, a)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("socketio: redis: %w", err)
 	}
 	if err := b.addMember(m); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	hears := []string{m.own, m.public}
-	if a.Emitter {
-		hears = hears[:1]
-	}
-	b.set.add(m, hears...)
-	err = b.set.wait(ctx, hears...)
+	list := b.dialect.topics(m)
+	b.set.add(m, list...)
+	err = b.set.wait(ctx, list...)
 	if err == nil && b.streams != nil && !a.Emitter {
 		err = b.streams.wait(ctx, a.Namespace)
 	}
@@ -286,18 +297,4 @@ func (b *wireBus) removeMember(m *member) {
 	if b.members[m.Namespace] == m {
 		delete(b.members, m.Namespace)
 	}
-}
-
-// ends returns the last bytes of every envelope a node sends, as JSON and as
-// MessagePack: its id and the namespace.
-func ends(a cluster.Attach) (text, packed []byte, err error) {
-	probe := &cluster.Message{Kind: cluster.AdapterClose, From: a.Self, Namespace: a.Namespace}
-	if text, err = wire.Append(nil, probe); err != nil {
-		return nil, nil, err
-	}
-	if packed, err = wire.AppendPacked(nil, probe); err != nil {
-		return nil, nil, err
-	}
-	_, packed, _ = bytes.Cut(packed, []byte("\xa4type\x0d"))
-	return bytes.TrimPrefix(text, []byte(`{"type":13`)), packed, nil
 }

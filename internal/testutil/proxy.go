@@ -30,6 +30,7 @@ type Proxy struct {
 	hole    [2]bool
 	latency time.Duration
 	budget  int64 // bytes until the cut; negative: none
+	passed  [2]int64
 	links   map[*link]struct{}
 }
 
@@ -86,6 +87,13 @@ func (p *Proxy) CutAfter(n int64) { p.set(func() { p.budget = n }) }
 
 // Refuse resets new connections at once, or stops doing so.
 func (p *Proxy) Refuse(on bool) { p.set(func() { p.refuse = on }) }
+
+// Bytes returns how many bytes the proxy has forwarded in one direction.
+func (p *Proxy) Bytes(d Direction) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.passed[d]
+}
 
 // Reset resets all present connections.
 func (p *Proxy) Reset() {
@@ -171,7 +179,7 @@ func (p *Proxy) pump(l *link, d Direction) {
 		if !p.pass(l, d) {
 			return
 		}
-		allowed, cut := p.spend(n)
+		allowed, cut := p.spend(d, n)
 		if _, werr := to.Write(buf[:allowed]); werr != nil || cut {
 			l.end(cut)
 			return
@@ -210,9 +218,10 @@ func (p *Proxy) pass(l *link, d Direction) bool {
 
 // spend takes n bytes off the budget of CutAfter. It returns how many may pass,
 // and whether the connection has to be cut after them.
-func (p *Proxy) spend(n int) (int, bool) {
+func (p *Proxy) spend(d Direction, n int) (allowed int, cut bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer func() { p.passed[d] += int64(allowed) }()
 	if p.budget < 0 {
 		return n, false
 	}
