@@ -187,6 +187,7 @@ func TestAdaptiveRoomNames(t *testing.T) {
 		poll(t, fmt.Sprintf("%q is heard", room), func() bool { return b.got(event) })
 	}
 	b.a.Join(b.sock, "")
+	await(t, b, "")
 	send(a, packetOf(`["empty"]`), adapter.Target{Rooms: []string{""}})
 	poll(t, "the room without a name is heard", func() bool { return b.got("empty") })
 	if n, err := c.Publish(context.Background(), key+"#/#any#", "x").Result(); err != nil || n != 0 {
