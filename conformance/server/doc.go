@@ -7,6 +7,8 @@
 //	eio-client  what the suite of engine.io-client expects, at /engine.io/
 //	node        one node of a cluster, driven over POST /ctl; NODE_CONFIG holds its
 //	            configuration as JSON
+//	emitter     a process that serves no sockets and emits into such a cluster, driven
+//	            and configured the same way
 //
 // It prints "LISTENING <port>" when it is ready. PORT names the port, 0 a free
 // one.

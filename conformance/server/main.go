@@ -15,6 +15,7 @@ var modes = map[string]func() (http.Handler, string, error){
 	"sio-client": socketClientServer,
 	"eio-client": engineClientServer,
 	"node":       clusterNode,
+	"emitter":    emitterServer,
 }
 
 func main() {
@@ -27,7 +28,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) != 1 || modes[args[0]] == nil {
-		return fmt.Errorf("usage: server protocol|sio-client|eio-client|node")
+		return fmt.Errorf("usage: server protocol|sio-client|eio-client|node|emitter")
 	}
 	handler, addr, err := modes[args[0]]()
 	if err != nil {

@@ -8,7 +8,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { emitCases } from "../cases/emit.mjs";
-import { emitterCases } from "../cases/emitter.mjs";
 import { classicCases, requestCases } from "../cases/requests.mjs";
 import { serverSideCases } from "../cases/server-side.mjs";
 import { closeClients } from "../lib/client.mjs";
@@ -79,11 +78,6 @@ function matrix(mix, adapter, nsp, parser) {
         if (mix.indexOf(impl) !== n) continue;
         const rest = mix.filter((_, i) => i !== n);
         check(operation, `${"ABC"[n]} ${impl} -> ${rest}`, () => run(cluster, cluster.nodes[n]));
-      }
-    }
-    if (classic && parser === "default") {
-      for (const [operation, run] of Object.entries(emitterCases)) {
-        check(operation, `emitter -> ${mix}`, () => run(cluster));
       }
     }
     departures(() => cluster, check, mix);
