@@ -158,9 +158,13 @@ func (b *bus) publish(subject, reply string, at position, m *cluster.Message) er
 	if err != nil {
 		return fmt.Errorf("%w: %w", errEncode, err)
 	}
-	err = b.conn.PublishMsg(&natsgo.Msg{Subject: subject, Reply: reply, Data: frame})
+	return b.explain(b.conn.PublishMsg(&natsgo.Msg{Subject: subject, Reply: reply, Data: frame}), len(frame))
+}
+
+// explain says more about the error of publishing size bytes.
+func (b *bus) explain(err error, size int) error {
 	if errors.Is(err, natsgo.ErrMaxPayload) {
-		return fmt.Errorf("a message of %d bytes is larger than max_payload of the server, %d: %w", len(frame), b.conn.MaxPayload(), err)
+		return fmt.Errorf("a message of %d bytes is larger than max_payload of the server, %d: %w", size, b.conn.MaxPayload(), err)
 	}
 	return err
 }

@@ -113,7 +113,7 @@ func (p *posting) post(i int, m *cluster.Message) error {
 	}
 	msg := &natsgo.Msg{Subject: p.j.bus.subjectLog(m.Namespace), Data: frame}
 	p.futures[i], err = p.j.js.PublishMsgAsync(msg, jetstream.WithMsgID(p.j.ids[m]), jetstream.WithRetryAttempts(0))
-	return err
+	return p.j.bus.explain(err, len(frame))
 }
 
 // wait waits until the stream has the first n messages of the batch. Its result is
