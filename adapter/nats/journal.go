@@ -59,6 +59,9 @@ func openJournal(ctx context.Context, b *bus) (*journal, error) {
 	}
 	j := &journal{bus: b, js: js, cfg: *b.opts.JetStream, lastAt: time.Now()}
 	s, err := j.open(ctx)
+	if errors.Is(err, natsgo.ErrNoResponders) {
+		return nil, fmt.Errorf("socketio: nats: JetStream is not enabled on the server: %w", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("socketio: nats: stream %s: %w", j.cfg.Stream, err)
 	}
