@@ -7,6 +7,12 @@
 // session in front: "<node>.<20 characters>", so that any node, or a load
 // balancer, can tell where a request belongs.
 //
+// Where nodes share a secret, a Signer adds ".<epoch><code>": six characters drawn
+// when the process starts, which tell it from an earlier one of the same name, and
+// eight of an HMAC-SHA256 over the rest. Who does not know the secret cannot make a
+// node ask for, or talk to, an owner that does not exist. The code's 48 bits are few
+// on purpose: guessing one right buys a lookup and a refusal.
+//
 // # Concurrency
 //
 // All functions are safe for concurrent use.

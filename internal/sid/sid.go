@@ -3,7 +3,6 @@ package sid
 import (
 	"crypto/rand"
 	"encoding/base64"
-	"strings"
 )
 
 const (
@@ -11,8 +10,9 @@ const (
 	Len = 20
 	// MaxNode is the length limit of a node id in characters.
 	MaxNode = 43
-	// MaxLen is the length limit of a session id: a node id, a dot, a plain id.
-	MaxLen = MaxNode + 1 + Len
+	// MaxLen is the length limit of a session id: a node id, a dot, a plain id, and
+	// what a Signer adds.
+	MaxLen = MaxNode + 1 + Len + tailLen
 
 	randomBytes = Len * 3 / 4
 )
@@ -35,30 +35,46 @@ func Engine(node string) string {
 	return node + "." + New()
 }
 
-// Valid reports whether id has the form that Engine produces. It says nothing
-// about whether such a session exists.
+// Valid reports whether id has the form that Engine or a Signer produces. It says
+// nothing about whether such a session exists, or who made the id.
 func Valid(id string) bool {
-	if len(id) < Len || len(id) > MaxLen {
-		return false
-	}
-	cut := len(id) - Len
-	if !plain(id[cut:]) {
-		return false
-	}
-	return cut == 0 || id[cut-1] == '.' && ValidNode(id[:cut-1])
+	_, ok := split(id)
+	return ok
 }
 
 // Node returns the node id that a session id carries; ok is false when id is not
 // valid or carries none.
 func Node(id string) (node string, ok bool) {
-	if !Valid(id) {
-		return "", false
+	parts, ok := split(id)
+	return parts.node, ok && parts.node != ""
+}
+
+// parts are what a session id consists of.
+type parts struct {
+	node   string // empty: none
+	random string
+	tail   string // the epoch and the code of a signed id; empty: not signed
+}
+
+// split takes an id apart from its end, where every length is known.
+func split(id string) (p parts, ok bool) {
+	if len(id) < Len || len(id) > MaxLen {
+		return parts{}, false
 	}
-	cut := strings.LastIndexByte(id, '.')
-	if cut < 0 {
-		return "", false
+	if cut := len(id) - tailLen; cut > Len && id[cut] == '.' && id[cut-Len-1] == '.' {
+		p.tail, id = id[cut+1:], id[:cut]
 	}
-	return id[:cut], true
+	cut := len(id) - Len
+	p.random = id[cut:]
+	if cut > 0 {
+		if p.node = id[:cut-1]; id[cut-1] != '.' || !ValidNode(p.node) {
+			return parts{}, false
+		}
+	}
+	if !plain(p.random) || !plain(p.tail) {
+		return parts{}, false
+	}
+	return p, true
 }
 
 // ValidNode reports whether node may stand in front of a session id: 1 to MaxNode
