@@ -20,6 +20,8 @@ var ErrKilled = errors.New("socketio: loopback: node is dead")
 // Messages cross as copies, asynchronously and in order. It is safe for
 // concurrent use.
 type Loopback struct {
+	registry memoryRegistry
+
 	mu    sync.Mutex // guards the following and the fields of its nodes
 	nodes []*LoopbackBus
 }
@@ -46,7 +48,13 @@ type LoopbackBus struct {
 	lines  map[*line]struct{}
 }
 
-var _ Bus = (*LoopbackBus)(nil)
+var (
+	_ Bus            = (*LoopbackBus)(nil)
+	_ RegistryHolder = (*LoopbackBus)(nil)
+)
+
+// Registry implements RegistryHolder: one for all nodes of the Loopback.
+func (b *LoopbackBus) Registry() Registry { return &b.l.registry }
 
 // Pause keeps the node from sending and receiving, as if its network hung: it
 // still counts as a peer, and gets what it missed after Resume.
