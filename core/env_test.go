@@ -16,7 +16,7 @@ import (
 
 // codeOnly are the options no text can express.
 var codeOnly = []string{"Adapter", "AllowRequest", "Cookie", "Logger", "Parser", "JSON", "OnSessionExpired", "OnSlowConsumer",
-	"Use", "InitialHeaders", "Headers", "GenerateID"}
+	"Use", "InitialHeaders", "Headers", "GenerateID", "Forwarder"}
 
 var wordEnd = regexp.MustCompile(`([a-z])([A-Z])`)
 

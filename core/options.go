@@ -219,10 +219,21 @@ type Options struct {
 	// JSON replaces encoding/json. Its zero fields mean the default.
 	JSON JSONCodec
 
-	// ClusterSecret authenticates nodes to each other. Reserved for forwarding.
+	// ClusterSecret is known to the nodes of a deployment and nobody else, the same
+	// for all and at least 16 bytes. With it the session ids of connections carry a
+	// code that only these nodes can make. Default: none, and ids without a code.
 	ClusterSecret string
-	// AdvertiseURL is where other nodes reach this one. Reserved for forwarding.
+	// AdvertiseURL is where the other nodes reach this one, such as
+	// "http://10.0.0.5:3000" or "https://10.0.0.5:3443": no path, and behind the
+	// address the same handlers that clients get. It needs ClusterSecret and
+	// Forwarder.
 	AdvertiseURL string
+	// Forwarder, when not nil, hands the requests of connections that live on other
+	// nodes to those, so that any load balancer will do: forward.New(nil) of package
+	// cluster/forward. It needs ClusterSecret and AdvertiseURL, and belongs to this
+	// server, which closes it. Default: such requests are refused, and the load
+	// balancer has to send them to the right node.
+	Forwarder Forwarder
 
 	// ReadyRequiresAdapter makes HealthHandler report a server whose adapter has
 	// lost its connection as not ready. Off by default: a short outage of the
@@ -277,7 +288,7 @@ func (o *Options) withDefaults() (Options, error) {
 	if err := checkNodeID(out.NodeID); err != nil {
 		return out, err
 	}
-	return out, nil
+	return out, out.checkForwarding()
 }
 
 func setDefault[T comparable](p *T, value T) {

@@ -3,6 +3,7 @@ package core
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -65,6 +66,14 @@ func New(ctx context.Context, opts *Options) (*Server, error) {
 		limits:     parser.Limits{MaxAttachments: o.MaxAttachments, MaxDepth: o.MaxDepth, MaxTokens: o.MaxTokens, MaxBytes: int(o.MaxPayload)},
 	}
 	engine := o.engine()
+	if o.ClusterSecret != "" {
+		if engine.Signer, err = sid.NewSigner(o.ClusterSecret, o.NodeID); err != nil {
+			return nil, fmt.Errorf("socketio: %w", err)
+		}
+	}
+	if o.Forwarder != nil {
+		engine.Foreign = o.Forwarder.Forward
+	}
 	if o.OnSlowConsumer != nil {
 		engine.OnSlow = srv.askSlow
 	}
@@ -74,6 +83,9 @@ func New(ctx context.Context, opts *Options) (*Server, error) {
 	}
 	if err := srv.start(ctx); err != nil {
 		return nil, err
+	}
+	if err := srv.startForwarding(ctx, engine.Signer); err != nil {
+		return nil, errors.Join(err, srv.Close())
 	}
 	return srv, nil
 }
@@ -101,7 +113,14 @@ func (srv *Server) start(ctx context.Context) (err error) {
 // ServeHTTP answers every request of the Engine.IO protocol, whatever its path.
 // It works behind http.StripPrefix, under the timeouts of http.Server, over
 // HTTP/2 (polling) and with wrapped ResponseWriters that have an Unwrap method.
-func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { srv.engine.ServeHTTP(w, r) }
+func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if f := srv.opts.Forwarder; f != nil {
+		if r = f.Accept(w, r); r == nil {
+			return
+		}
+	}
+	srv.engine.ServeHTTP(w, r)
+}
 
 // NodeID returns the name of this process among the nodes.
 func (srv *Server) NodeID() string { return srv.opts.NodeID }
@@ -129,12 +148,14 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 	if !srv.markClosed() {
 		return ErrClosed
 	}
+	srv.drainForwarder(ctx)
 	srv.closeSockets()
 	handlers := srv.work.wait(ctx)
 	sessions := srv.engine.Shutdown(ctx)
 	late := srv.work.wait(ctx) // of lookups of namespaces
+	forwarder := srv.closeForwarder(ctx)
 	adapters := srv.closeAdapters(ctx)
-	return cmp.Or(handlers, sessions, late, adapters)
+	return cmp.Or(handlers, sessions, late, forwarder, adapters)
 }
 
 // Close ends the server at once: it neither waits for handlers nor flushes.
@@ -146,10 +167,8 @@ func (srv *Server) Close() error {
 	engineErr := srv.engine.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
-	if err := srv.closeAdapters(ctx); err != nil {
-		return err
-	}
-	return engineErr
+	forwarderErr := srv.closeForwarder(ctx)
+	return cmp.Or(srv.closeAdapters(ctx), forwarderErr, engineErr)
 }
 
 func (srv *Server) markClosed() bool {

@@ -123,6 +123,9 @@ type Options struct {
 	// NodeID stands in front of generated session ids: at most 43 letters, digits,
 	// '-' and '_'.
 	NodeID string
+	// Signer, when not nil, makes the session ids instead of NodeID and GenerateID.
+	// Requests with an id that it did not sign are refused without asking Foreign.
+	Signer *sid.Signer
 
 	// Cookie is the template of a cookie that carries the session id, set on polling
 	// handshakes only; nil is none. With an empty name it is the reference's: "io",
@@ -214,6 +217,9 @@ func (o *Options) check() error {
 	}
 	if d := o.Deflate; d != nil && (d.Level < 1 || d.Level > 9) {
 		return errors.New("engineio: options: deflate level not from 1 to 9")
+	}
+	if o.Signer != nil && o.GenerateID != nil {
+		return errors.New("engineio: options: Signer and GenerateID exclude each other")
 	}
 	if o.NodeID != "" && !sid.ValidNode(o.NodeID) {
 		return fmt.Errorf("engineio: options: node id %q: want 1 to %d letters, digits, '-' or '_'", o.NodeID, sid.MaxNode)

@@ -192,6 +192,9 @@ func (srv *Server) forward(w http.ResponseWriter, r *http.Request, id string) bo
 	if srv.opts.Foreign == nil || !srv.wellFormed(id) {
 		return false
 	}
+	if srv.opts.Signer != nil && !srv.opts.Signer.Verify(id) {
+		return false
+	}
 	h := w.Header()
 	before := h.Clone()
 	for _, name := range []string{"Access-Control-Allow-Origin", "Access-Control-Allow-Credentials", "Vary"} {

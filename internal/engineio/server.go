@@ -82,7 +82,10 @@ func NewServer(opts Options, h Handler) (*Server, error) {
 	}
 	srv.budget.limit = opts.MaxTotalQueueBytes
 	srv.addresses.opts = &srv.opts
-	if srv.opts.GenerateID == nil {
+	switch {
+	case opts.Signer != nil:
+		srv.opts.GenerateID = func(*http.Request) (string, error) { return opts.Signer.New(), nil }
+	case opts.GenerateID == nil:
 		srv.opts.GenerateID = func(*http.Request) (string, error) { return sid.Engine(opts.NodeID), nil }
 	}
 	srv.upgrader = websocket.Upgrader{
@@ -278,4 +281,22 @@ func (s *Session) cut() {
 
 func (o *Options) allows(name string) bool {
 	return slices.Contains(o.Transports, name)
+}
+
+// Limits are bounds of a Server that who forwards its requests needs too. Zero is no
+// bound.
+type Limits struct {
+	MaxPayload   int64         // of a request body, in bytes
+	PollTimeout  time.Duration // within which a poll is answered
+	WriteTimeout time.Duration // of one write to a client
+}
+
+// Limits returns the server's bounds.
+func (srv *Server) Limits() Limits {
+	o := &srv.opts
+	l := Limits{MaxPayload: o.MaxPayload, WriteTimeout: o.WriteTimeout}
+	if o.PingInterval > 0 {
+		l.PollTimeout = o.PingInterval + o.PingTimeout + 5*time.Second
+	}
+	return l
 }
