@@ -1,14 +1,17 @@
 // Command cluster runs three Socket.IO nodes behind one port, in one process and
-// with nothing else to install: three servers on three ports, a balancing front,
-// and an in-process Redis unless REDIS_URL names a real one.
+// with nothing else to install: three servers on three ports, a front that hands
+// every request to the next node in turn, and an in-process Redis unless REDIS_URL
+// names a real one.
 //
-// It first proves with real clients that a room, a socket id and an
-// acknowledgement reach across the nodes, then serves until Ctrl-C. With
+// It first proves with real clients that polling and upgrades work through that
+// front, and that a room, a socket id and an acknowledgement reach across the
+// nodes, then serves until Ctrl-C. With
 // -selfcheck it ends after the proof, non-zero when any of it failed.
 package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
@@ -44,10 +47,11 @@ func run(ctx context.Context, addr string, selfcheck bool) error {
 	}
 	defer stopRedis()
 
+	secret := rand.Text()
 	var nodes []*node
 	defer func() { stopNodes(nodes) }()
 	for i := range nodeCount {
-		n, err := startNode(ctx, fmt.Sprintf("node-%d", i+1), redisURL)
+		n, err := startNode(ctx, fmt.Sprintf("node-%d", i+1), redisURL, secret)
 		if err != nil {
 			return err
 		}

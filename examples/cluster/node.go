@@ -8,6 +8,7 @@ import (
 	"time"
 
 	_ "github.com/socketfleet/socketfleet/adapter/redis"
+	"github.com/socketfleet/socketfleet/cluster/forward"
 	"github.com/socketfleet/socketfleet/core"
 )
 
@@ -16,18 +17,26 @@ type node struct {
 	name string
 	addr string
 	srv  *core.Server
+	fwd  *forward.Forwarder
 	http *http.Server
 }
 
-func startNode(ctx context.Context, name, adapterURL string) (*node, error) {
-	srv, err := core.New(ctx, &core.Options{NodeID: name, AdapterURL: adapterURL})
-	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", name, err)
-	}
+func startNode(ctx context.Context, name, adapterURL, secret string) (*node, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		_ = srv.Close() // the first failure is the one to report
 		return nil, err
+	}
+	fwd := forward.New(nil)
+	srv, err := core.New(ctx, &core.Options{
+		NodeID:        name,
+		AdapterURL:    adapterURL,
+		ClusterSecret: secret,                         // the same on all nodes
+		AdvertiseURL:  "http://" + ln.Addr().String(), // where the others reach this one
+		Forwarder:     fwd,
+	})
+	if err != nil {
+		_ = ln.Close() // the first failure is the one to report
+		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", srv)
@@ -35,6 +44,7 @@ func startNode(ctx context.Context, name, adapterURL string) (*node, error) {
 		name: name,
 		addr: ln.Addr().String(),
 		srv:  srv,
+		fwd:  fwd,
 		http: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second},
 	}
 	n.handleEvents()

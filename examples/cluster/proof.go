@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/socketfleet/socketfleet/cluster/forward"
 	"github.com/socketfleet/socketfleet/core"
 	"github.com/socketfleet/socketfleet/internal/testutil"
 )
@@ -38,6 +39,7 @@ func prove(ctx context.Context, url string, nodes []*node) error {
 		}
 	}()
 	p.check("clients on every node", func() (string, error) { return p.connect(url) })
+	p.check("requests that met the wrong node", p.forwarded)
 	p.check("one emit on node-1 reaches all", p.everybody)
 	p.check("a room across the nodes", p.room)
 	p.check("one socket id from another node", p.socketID)
@@ -59,10 +61,18 @@ func (p *proof) check(what string, run func() (string, error)) {
 	fmt.Printf("ok       %-34s %s\n", what, detail)
 }
 
-// connect dials two clients per node, over different transports.
+// maxClients bounds how many connect in order to see everything.
+const maxClients = 60
+
+// connect dials two clients per node, over different transports, and more until all
+// nodes have some and each kind of request has come to a wrong node: that is up to
+// the order of their requests.
 func (p *proof) connect(url string) (string, error) {
 	perNode := make(map[string]int)
-	for i := range 2 * len(p.nodes) {
+	for i := 0; i < 2*len(p.nodes) || len(perNode) < len(p.nodes) || !p.sawAll(); i++ {
+		if i == maxClients {
+			return "", fmt.Errorf("%d clients are on %d of %d nodes, and the nodes forwarded %v", i, len(perNode), len(p.nodes), p.stats())
+		}
 		c, err := testutil.Dial(p.ctx, url, testutil.ClientOptions{Transports: transports[i%len(transports)]})
 		if err != nil {
 			return "", err
@@ -77,10 +87,35 @@ func (p *proof) connect(url string) (string, error) {
 		}
 		perNode[p.clients[i].place.Node]++
 	}
-	if len(perNode) != len(p.nodes) {
-		return "", fmt.Errorf("clients are on %d of %d nodes", len(perNode), len(p.nodes))
+	return fmt.Sprintf("%d clients on %d nodes; WebSocket, polling and upgraded", len(p.clients), len(perNode)), nil
+}
+
+// stats adds up what the nodes have handed to each other.
+func (p *proof) stats() map[forward.Kind]uint64 {
+	sum := make(map[forward.Kind]uint64)
+	for _, n := range p.nodes {
+		for kind, count := range n.fwd.Stats().Forwarded {
+			sum[kind] += count
+		}
 	}
-	return fmt.Sprintf("%d clients, %d per node; WebSocket, polling and upgraded", len(p.clients), 2), nil
+	return sum
+}
+
+func (p *proof) sawAll() bool {
+	sum := p.stats()
+	return sum[forward.Poll] > 0 && sum[forward.Post] > 0 && sum[forward.Upgrade] > 0
+}
+
+func (p *proof) forwarded() (string, error) {
+	for _, n := range p.nodes {
+		for why, count := range n.fwd.Stats().Failed {
+			if count > 0 {
+				return "", fmt.Errorf("%s could not forward %d requests: %s", n.name, count, why)
+			}
+		}
+	}
+	sum := p.stats()
+	return fmt.Sprintf("%d polls, %d posts and %d upgrades went on to their owners", sum[forward.Poll], sum[forward.Post], sum[forward.Upgrade]), nil
 }
 
 // expect waits for an event on some clients.
