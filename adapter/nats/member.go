@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,11 @@ import (
 const (
 	quiet     = 150 * time.Millisecond
 	maxGather = 2 * time.Second
+)
+
+var (
+	_ cluster.Attachment  = (*member)(nil)
+	_ cluster.RoomAwaiter = (*member)(nil)
 )
 
 // member is one namespace on a bus.
@@ -230,6 +236,18 @@ func (m *member) setRoom(r adapter.Room, on bool) {
 	}
 }
 
+// AwaitRooms implements cluster.RoomAwaiter. Other servers of a NATS cluster hear of
+// a subscription a moment after this node's server has confirmed it.
+func (m *member) AwaitRooms(ctx context.Context, rooms ...adapter.Room) error {
+	if m.bus.inJournal() || !slices.ContainsFunc(rooms, m.bus.hasRoom) {
+		return nil
+	}
+	if err := m.rooms.wait(ctx); err != nil {
+		return err
+	}
+	return m.bus.flush(ctx)
+}
+
 // Detach implements cluster.Attachment. The others count this node until they
 // hear its goodbye.
 func (m *member) Detach(context.Context) error {
@@ -243,67 +261,4 @@ func (m *member) Detach(context.Context) error {
 		_ = s.Unsubscribe() // fails when the connection is closed
 	}
 	return nil
-}
-
-// roomSet keeps the subscriptions of rooms as they should be.
-type roomSet struct {
-	wake chan struct{} // capacity 1
-
-	mu      sync.Mutex      // guards the following; leaf lock
-	changed map[string]bool // by subject: should it be subscribed
-	closed  bool
-}
-
-func newRoomSet() *roomSet {
-	return &roomSet{wake: make(chan struct{}, 1), changed: make(map[string]bool)}
-}
-
-func (s *roomSet) set(subject string, on bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.closed {
-		s.changed[subject] = on
-		signal(s.wake)
-	}
-}
-
-func (s *roomSet) take() map[string]bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := s.changed
-	s.changed = make(map[string]bool)
-	return list
-}
-
-// run subscribes and unsubscribes until ctx is done, then leaves everything.
-func (s *roomSet) run(ctx context.Context, b *bus) {
-	subs := make(map[string]*natsgo.Subscription)
-	for {
-		select {
-		case <-s.wake:
-		case <-ctx.Done():
-			s.mu.Lock()
-			s.closed, s.changed = true, nil
-			s.mu.Unlock()
-			for _, sub := range subs {
-				_ = sub.Unsubscribe() // fails when the connection is closed
-			}
-			return
-		}
-		for subject, on := range s.take() {
-			sub := subs[subject]
-			switch {
-			case on && sub == nil:
-				var err error
-				if sub, err = b.conn.ChanSubscribe(subject, b.in); err != nil {
-					b.watch.note(err)
-					continue
-				}
-				subs[subject] = sub
-			case !on && sub != nil:
-				_ = sub.Unsubscribe()
-				delete(subs, subject)
-			}
-		}
-	}
 }

@@ -1,7 +1,11 @@
 package nats
 
 import (
+	"context"
+	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +13,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 
 	"github.com/socketfleet/socketfleet/adapter"
+	"github.com/socketfleet/socketfleet/adapter/adaptertest"
 	"github.com/socketfleet/socketfleet/cluster"
 	"github.com/socketfleet/socketfleet/internal/testutil"
 )
@@ -256,11 +261,9 @@ func TestOpenFailsWhereNobodyAnswersAndHidesThePassword(t *testing.T) {
 	}
 }
 
-func TestANamespaceTheServerForbidsFailsAtTheStart(t *testing.T) {
+func TestAttachRefusesWhatCannotWork(t *testing.T) {
 	t.Parallel()
 	s := testutil.NATS(t)
-	// A user with permissions needs a configuration; a bus that is closed is the
-	// other way to fail.
 	a := newNode(t, newPrefix(), "a", []string{s.URL}, nil)
 	if _, err := a.b.Attach(t.Context(), cluster.Attach{Namespace: "/", Self: "b"}); err == nil {
 		t.Error("a namespace was attached twice")
@@ -271,5 +274,63 @@ func TestANamespaceTheServerForbidsFailsAtTheStart(t *testing.T) {
 	a.close()
 	if _, err := a.b.Attach(t.Context(), cluster.Attach{Namespace: "/y", Self: "b"}); err == nil {
 		t.Error("a closed bus was joined")
+	}
+}
+
+func TestASubscriptionTheServerForbidsFailsTheStart(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "nats.conf")
+	config := `authorization: { users: [ { user: u, password: p, permissions: {
+		publish: ">", subscribe: { allow: ["ok.>", "_INBOX.>"] } } } ] }`
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := testutil.NATS(t, "-c", file)
+	for _, prefix := range []string{"ok", "forbidden"} {
+		p, err := adapter.Open(t.Context(), "nats://u:p@"+s.Addr()+"?prefix="+prefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := p.Open(t.Context(), adaptertest.NewHost("/", "node"))
+		if (err == nil) != (prefix == "ok") {
+			t.Errorf("prefix %s: %v", prefix, err)
+		}
+		if err == nil {
+			if err := a.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		closeNode(t, p)
+	}
+	if p, err := adapter.Open(t.Context(), "nats://u:wrong@"+s.Addr()); err == nil {
+		closeNode(t, p)
+		t.Error("a wrong password was taken")
+	}
+}
+
+func TestAnAwaitedRoomIsHeard(t *testing.T) {
+	t.Parallel()
+	s := testutil.NATS(t)
+	a, b := pair(t, []string{s.URL}, []string{s.URL}, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	const rooms = 50
+	for i := range rooms {
+		r := fmt.Sprintf("room%d", i)
+		b.member.RoomCreated(r)
+		if err := b.member.AwaitRooms(ctx, r); err != nil {
+			t.Fatal(err)
+		}
+		a.publish(ctx, numbered("a", i, r), i)
+	}
+	wait(t, "every first message arrives", func() bool { return len(b.seen()) == rooms })
+	if err := b.member.Detach(ctx); err != nil {
+		t.Error(err)
+	}
+	b.member.RoomCreated("late")
+	canceled, cut := context.WithCancel(ctx)
+	cut()
+	if err := b.member.AwaitRooms(canceled, "late"); err == nil {
+		t.Error("a canceled wait succeeds")
 	}
 }
