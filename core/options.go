@@ -19,8 +19,11 @@ import (
 // which is the reference server's where that has one; a negative duration or
 // limit disables it. A nil *Options is the zero value.
 type Options struct {
-	// AdapterURL chooses the adapter by URL scheme; see package adapter and the
-	// packages below it. "" means memory://: this node alone.
+	// AdapterURL chooses the adapter by URL scheme: memory, and those of the
+	// packages the program imports, such as redis, redis+sharded and redis+streams
+	// of adapter/redis, nats and nats+jetstream of adapter/nats. The error for an
+	// unknown scheme names the import line to add. "" means memory://: this node
+	// alone.
 	AdapterURL string
 	// Adapter, when not nil, is used instead of AdapterURL. The server closes it.
 	Adapter adapter.Provider

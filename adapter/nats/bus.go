@@ -28,9 +28,9 @@ type bus struct {
 	journal *journal // nil: nothing is kept
 	hasRoom func(adapter.Room) bool
 	in      chan *natsgo.Msg
+	spawn   func(func(context.Context)) // starts a goroutine that ends with the bus
 	stop    context.CancelFunc
 	running sync.WaitGroup
-	release func()
 
 	malformed, dropped atomic.Uint64
 
@@ -72,11 +72,15 @@ func openBus(ctx context.Context, user natsgo.Options, o Options, size int) (*bu
 	b.watch.begin(time.Now())
 	run, stop := context.WithCancel(context.Background())
 	b.stop = stop
-	b.running.Go(func() { b.sort(run) })
-	b.running.Go(func() { b.run(run) })
-	if b.journal != nil {
-		b.running.Go(func() { b.journal.run(run) })
+	b.spawn = func(f func(context.Context)) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if !b.closed {
+			b.running.Go(func() { f(run) })
+		}
 	}
+	b.spawn(b.sort)
+	b.spawn(b.run)
 	return b, nil
 }
 
@@ -133,6 +137,9 @@ var errEncode = errors.New("cannot be encoded")
 // send publishes a message that nobody keeps.
 func (b *bus) send(m *cluster.Message) error {
 	subject, s := b.subjectAll(m.Namespace), b.sender(m.From)
+	if m.Kind == cluster.AdapterClose {
+		subject = b.subjectBeat(m.Namespace)
+	}
 	if m.Kind == cluster.Broadcast && m.RequestID == "" && len(m.Target.Rooms) == 1 && b.hasRoom(m.Target.Rooms[0]) {
 		subject, s = b.subjectRoom(m.Namespace, m.Target.Rooms[0]), nil
 	}
@@ -255,8 +262,8 @@ func (b *bus) run(ctx context.Context) {
 		now := time.Now()
 		deadline := b.watch.silentSince(now)
 		for _, m := range b.all() {
-			if m.due.Swap(false) || b.watch.confirmed != before {
-				m.beat(cluster.Heartbeat, "")
+			if (m.due.Swap(false) || b.watch.confirmed != before) && !m.Emitter {
+				_ = m.beat(cluster.Heartbeat, "") // the next check notices what is wrong
 			}
 			m.bury(deadline, now)
 		}
@@ -300,8 +307,5 @@ func (b *bus) Close(ctx context.Context) error {
 	b.stop()
 	b.running.Wait()
 	b.conn.Close()
-	if b.release != nil {
-		b.release()
-	}
 	return nil
 }

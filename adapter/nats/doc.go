@@ -9,8 +9,8 @@
 // There is no Socket.IO adapter for NATS in Node.js whose wire could be spoken, so
 // only Go nodes of this module meet here. A message is the envelope of package
 // wire behind two numbers that tell its place among those of its sender. Each
-// namespace has one subject, each room one too (see SubscriptionMode), and each
-// node one for answers. Names that users choose are encoded, or hashed, so that
+// namespace has one subject, and one for heartbeats, each room one too (see
+// SubscriptionMode), and each node one for answers. Names that users choose are encoded, or hashed, so that
 // they hold no wildcard and are never too long for the server.
 //
 // NATS delivers at most once. What that loses is reported to Options.OnGap, counted

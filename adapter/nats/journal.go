@@ -22,6 +22,9 @@ type journal struct {
 	js  jetstream.JetStream
 	cfg JetStream
 
+	starting chan struct{} // capacity 1: holds a token while started is changed
+	started  bool
+
 	// Owned by the goroutine that publishes.
 	ids  map[*cluster.Message]string // of those that may have to be published again
 	next uint64
@@ -49,7 +52,7 @@ func kept(m *cluster.Message) bool {
 
 func (b *bus) inJournal() bool { return b.journal != nil }
 
-// openJournal finds or makes the stream, and its end.
+// openJournal finds or makes the stream.
 func openJournal(ctx context.Context, b *bus) (*journal, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -57,17 +60,44 @@ func openJournal(ctx context.Context, b *bus) (*journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("socketio: nats: %w", err)
 	}
-	j := &journal{bus: b, js: js, cfg: *b.opts.JetStream, lastAt: time.Now()}
-	s, err := j.open(ctx)
+	j := &journal{bus: b, js: js, cfg: *b.opts.JetStream, starting: make(chan struct{}, 1)}
+	_, err = j.open(ctx)
 	if errors.Is(err, natsgo.ErrNoResponders) {
 		return nil, fmt.Errorf("socketio: nats: JetStream is not enabled on the server: %w", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("socketio: nats: stream %s: %w", j.cfg.Stream, err)
 	}
-	info := s.CachedInfo()
-	j.created, j.last = info.Created, info.State.LastSeq
 	return j, nil
+}
+
+// start begins to read at the end of the stream, unless that was done before: a
+// process that only emits does not read. A nil journal has nothing to read.
+func (j *journal) start(ctx context.Context) error {
+	if j == nil {
+		return nil
+	}
+	select {
+	case j.starting <- struct{}{}:
+		defer func() { <-j.starting }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if j.started {
+		return nil
+	}
+	began := time.Now()
+	s, err := j.open(ctx)
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", j.cfg.Stream, err)
+	}
+	info := s.CachedInfo()
+	j.mu.Lock()
+	j.created, j.last, j.lastAt = info.Created, info.State.LastSeq, began
+	j.mu.Unlock()
+	j.started = true
+	j.bus.spawn(j.run)
+	return nil
 }
 
 // open returns the stream. One that exists keeps its configuration.
@@ -312,7 +342,7 @@ func (j *journal) receive(ctx context.Context, msg jetstream.Msg) {
 		return
 	}
 	name := msg.Subject()[len(logPrefix(j.bus.opts.Prefix)):]
-	if m := j.bus.member(name); m != nil {
+	if m := j.bus.member(name); m != nil && !m.Emitter {
 		offset := strconv.FormatUint(meta.Sequence.Stream, 10)
 		_ = m.in.pushWait(ctx, parcel{data: msg.Data(), at: time.Now(), offset: offset})
 	}

@@ -84,7 +84,9 @@ func (b *bus) addMember(m *member) error {
 		return fmt.Errorf("socketio: nats: namespace %s is attached already", m.Namespace)
 	}
 	b.members[m.name] = m
-	b.senders[m.Self] = m.sender
+	if !m.Emitter {
+		b.senders[m.Self] = m.sender
+	}
 	return nil
 }
 
@@ -100,7 +102,14 @@ func (b *bus) removeMember(m *member) {
 func (m *member) join(ctx context.Context) error {
 	b := m.bus
 	own := b.subjectNode(m.Namespace, m.Self)
-	for _, subject := range []string{b.subjectAll(m.Namespace), own} {
+	subjects := []string{b.subjectBeat(m.Namespace), own}
+	if !m.Emitter {
+		subjects = append(subjects, b.subjectAll(m.Namespace))
+		if err := b.journal.start(ctx); err != nil {
+			return err
+		}
+	}
+	for _, subject := range subjects {
 		sub, err := b.conn.ChanSubscribe(subject, b.in)
 		if err != nil {
 			return err
@@ -148,7 +157,7 @@ func (m *member) gather(ctx context.Context) error {
 func (m *member) beat(kind cluster.Kind, reply string) error {
 	at := position{seq: m.sender.seq.Load(), breaks: m.bus.conn.Stats().Reconnects}
 	beat := &cluster.Message{Kind: kind, From: m.Self, Namespace: m.Namespace}
-	return m.bus.publish(m.bus.subjectAll(m.Namespace), reply, at, beat)
+	return m.bus.publish(m.bus.subjectBeat(m.Namespace), reply, at, beat)
 }
 
 // bury tells the receiver who died.
@@ -200,7 +209,7 @@ func (m *member) take(p parcel) {
 	}
 	if p.offset == "" {
 		lost, ok := m.peers.heard(msg, at, p.at)
-		if lost.Kind != "" {
+		if lost.Kind != "" && !m.Emitter { // which does not hear what is numbered
 			m.bus.gap(lost)
 		}
 		if !ok {
@@ -220,6 +229,9 @@ var errAway = errors.New("socketio: nats: not connected")
 func (m *member) Peers(context.Context) (int, error) {
 	if !m.bus.watch.isUp() {
 		return 0, errAway
+	}
+	if m.Emitter {
+		return m.peers.count(), nil
 	}
 	return 1 + m.peers.count(), nil
 }

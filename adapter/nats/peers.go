@@ -40,7 +40,7 @@ func newPeers() *peers {
 // that has left. lost is the gap before the message, if there is one.
 func (p *peers) heard(m *cluster.Message, at position, now time.Time) (lost Gap, ok bool) {
 	id := m.From
-	if id == "" || id == cluster.EmitterID {
+	if id == "" || cluster.IsEmitter(id) {
 		return lost, true
 	}
 	p.mu.Lock()

@@ -10,6 +10,7 @@ import (
 // Subjects of one namespace:
 //
 //	<prefix>.<namespace>.all         for all its nodes
+//	<prefix>.<namespace>.beat        heartbeats and goodbyes, which emitters hear too
 //	<prefix>.<namespace>.room.<room> for the nodes with sockets in a room
 //	<prefix>.<namespace>.node.<id>   for one node
 //	<prefix>.log.<namespace>         what the stream keeps
@@ -46,6 +47,8 @@ func plain(s string) bool {
 func (b *bus) base(namespace string) string { return b.opts.Prefix + "." + token(namespace) }
 
 func (b *bus) subjectAll(namespace string) string { return b.base(namespace) + ".all" }
+
+func (b *bus) subjectBeat(namespace string) string { return b.base(namespace) + ".beat" }
 
 func (b *bus) subjectRoom(namespace string, r adapter.Room) string {
 	return b.base(namespace) + ".room." + token(r)

@@ -52,6 +52,7 @@ const (
 	prometheus     = "github.com/prometheus/..."
 	otel           = "go.opentelemetry.io/..."
 	quicGo         = "github.com/quic-go/..."
+	natsGo         = "github.com/nats-io/..."
 )
 
 // extends lists who may import core: programs, and add-ons that extend a Server.
@@ -84,6 +85,10 @@ var rules = []rule{{
 	sentence: "no package of this module links QUIC: webtransport is a module of its own",
 	from:     []string{"..."},
 	deny:     []string{quicGo}, deep: true, tests: true,
+}, {
+	sentence: "no package of this module links NATS: adapter/nats is a module of its own",
+	from:     []string{"..."},
+	deny:     []string{natsGo}, deep: true, tests: true,
 }, {
 	sentence: "cluster knows no particular bus: adapter/redis imports cluster, never the reverse",
 	from:     []string{"cluster/..."},
@@ -248,6 +253,7 @@ func TestARuleObjectsToWhatItForbidsAndToNothingElse(t *testing.T) {
 		{"core that links go-redis", "core links", pkg{ImportPath: "core", Deps: []string{redisPath}}, true},
 		{"core that imports the default adapter", "core links", pkg{ImportPath: "core", Imports: []string{module + "/adapter/memory"}}, false},
 		{"core that links QUIC", "no package of this module links QUIC", pkg{ImportPath: "core", Deps: []string{"github.com/quic-go/quic-go/http3"}}, true},
+		{"a test that links NATS", "no package of this module links NATS", pkg{ImportPath: "internal/testutil", XTestImports: []string{"github.com/nats-io/nats.go"}}, true},
 		{"core that imports gorilla", "only internal/engineio", pkg{ImportPath: "core", Imports: []string{gorilla}}, true},
 		{"a test client", "only internal/engineio", pkg{ImportPath: "core", TestImports: []string{gorilla}}, false},
 		{"testutil whose tests import core", "internal/testutil never", pkg{ImportPath: "internal/testutil", TestImports: []string{module + "/core"}}, true},
