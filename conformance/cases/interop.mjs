@@ -139,7 +139,7 @@ export const interopCases = {
     const [answers, silent] = to.clients;
     const room = await cluster.room(answers, silent);
     silent.silent = true;
-    const got = await asked(cluster, from, { to: [room], timeout: 300 }).finally(() => (silent.silent = false));
+    const got = await asked(cluster, from, { to: [room], timeout: 1000 }).finally(() => (silent.silent = false));
     assert.deepEqual(got, { err: "operation has timed out", responses: [answers.name] });
   },
 

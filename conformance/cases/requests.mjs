@@ -13,7 +13,7 @@ async function roomsBecome(cluster, client, check) {
 
 export const requestCases = {
   async "emitWithAck, all answer"(cluster, node) {
-    const got = await cluster.ctl(node, "emitWithAck", { event: "ask", timeout: 4000 });
+    const got = await cluster.ctl(node, "emitWithAck", { event: "ask", timeout: 10000 });
     assert.deepEqual({ ...got, responses: sorted(got.responses) },
       { err: null, responses: sorted(cluster.clients.map((c) => c.name)) });
   },
@@ -38,7 +38,7 @@ export const requestCases = {
     const silent = cluster.nodes.map((n) => n.clients[1]);
     for (const client of silent) client.silent = true;
     try {
-      const got = await cluster.ctl(node, "emitWithAck", { event: "ask", timeout: 400 });
+      const got = await cluster.ctl(node, "emitWithAck", { event: "ask", timeout: 1000 });
       assert.deepEqual({ ...got, responses: sorted(got.responses) },
         { err: "operation has timed out", responses: sorted(cluster.nodes.map((n) => n.clients[0].name)) });
     } finally {
@@ -184,7 +184,7 @@ export const requestCases = {
       await ctl(n, "namespace", { nsp });
       const ready = cluster.nodes.slice(0, i + 1);
       for (const counter of ready) {
-        await until(async () => (await ctl(counter, "serverCount", { nsp })) === ready.length, `${i + 1} nodes in ${nsp}`, 8000);
+        await until(async () => (await ctl(counter, "serverCount", { nsp })) === ready.length, `${i + 1} nodes in ${nsp}`, 15_000);
       }
     }
   },
@@ -207,7 +207,7 @@ export const requestCases = {
       await until(async () => {
         const { requests, acks } = await cluster.ctl(node, "pending");
         return requests === 0 && acks === 0;
-      }, `${node.name} to forget its requests`, 8000);
+      }, `${node.name} to forget its requests`, 15_000);
     }
   },
 };

@@ -61,9 +61,6 @@ export const serverSideCases = {
     const got = await cluster.ctl(node, "serverSideEmit", { event, ack: true });
     accepts("server-side ack missing", got.err);
     assert.deepEqual(got.responses, [answering.name]);
-    if (cluster.classic) {
-      const took = Date.now() - start;
-      assert.ok(took >= REQUESTS_TIMEOUT - 50 && took < REQUESTS_TIMEOUT + 2000, `took ${took} ms`);
-    }
+    if (cluster.classic) assert.ok(Date.now() - start >= REQUESTS_TIMEOUT - 50, "it waits for the answer");
   },
 };

@@ -7,7 +7,7 @@ import { ctl } from "./ctl.mjs";
 import { startServer } from "./process.mjs";
 import { until } from "./wait.mjs";
 
-export const REQUESTS_TIMEOUT = 600;
+export const REQUESTS_TIMEOUT = 1500;
 let clusters = 0;
 let unique = 0;
 
@@ -57,7 +57,7 @@ export class Cluster {
     for (const node of this.nodes) {
       const count = () => ctl(node, "serverCount", { nsp }).catch(() => 0);
       await until(async () => (await count()) === this.nodes.length,
-        `${node.name} to count ${this.nodes.length} nodes in ${nsp}`, 15_000);
+        `${node.name} to count ${this.nodes.length} nodes in ${nsp}`, 30_000);
     }
   }
 

@@ -8,7 +8,7 @@ export async function ctl(node, op, fields = {}) {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify(encode({ op, ...fields })),
-    signal: AbortSignal.timeout(10_000),
+    signal: AbortSignal.timeout(30_000),
   });
   if (response.status !== 200) throw new Error(`${op}: HTTP status ${response.status}`);
   const answer = await response.json();

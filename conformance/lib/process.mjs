@@ -47,7 +47,7 @@ export async function run(command, args, { env, ready, cwd } = {}) {
     child.stderr.on("data", collect);
     exited.then((end) => reject(new Error(`${command} ended early: ${JSON.stringify(end)}\n${output}`)));
   });
-  const match = await within(started, `${command} ${args.join(" ")} to be ready`, 20_000).catch((err) => {
+  const match = await within(started, `${command} ${args.join(" ")} to be ready`, 60_000).catch((err) => {
     child.kill("SIGKILL");
     throw err;
   });

@@ -50,7 +50,7 @@ for (const [m, mix] of mixes.entries()) {
 
 function matrix(mix, adapter, nsp, parser) {
   const title = `${mix} over ${adapter}${parser === "default" ? "" : ` and ${parser}`}`;
-  describe(`cluster of ${title}`, { timeout: 120_000 }, () => {
+  describe(`cluster of ${title}`, { timeout: 300_000 }, () => {
     const table = new Table();
     let cluster;
     before(async () => (cluster = await Cluster.start(mix, adapter, redis, nsp, { parser })));
@@ -61,7 +61,7 @@ function matrix(mix, adapter, nsp, parser) {
     });
 
     const check = (operation, direction, run) => {
-      it(`${operation}, ${direction}`, { timeout: 20_000 }, async () => {
+      it(`${operation}, ${direction}`, { timeout: 60_000 }, async () => {
         table.record(operation, direction, "FAIL");
         for (const client of cluster.clients) client.box.length = 0;
         await run();
@@ -110,7 +110,7 @@ function departures(of, check, mix) {
   check("a node is killed", `B ${mix[1]} -> ${mix[0]}`, async () => {
     const cluster = of();
     await cluster.nodes.pop().kill();
-    await until(async () => (await cluster.ctl(cluster.nodes[0], "serverCount")) === 1, "one node left", 15_000);
+    await until(async () => (await cluster.ctl(cluster.nodes[0], "serverCount")) === 1, "one node left", 30_000);
     await remain(cluster);
   });
 }

@@ -199,9 +199,9 @@ describe("operations", { timeout: 60_000 }, () => {
   });
 });
 
-describe("configuration", { timeout: 120_000 }, () => {
+describe("configuration", { timeout: 300_000 }, () => {
   // withNode runs a test on a node of its own.
-  const withNode = (what, config, test) => it(what, { timeout: 20_000 }, async () => {
+  const withNode = (what, config, test) => it(what, { timeout: 60_000 }, async () => {
     const node = await startTarget("node", { redis: redis.url, key: "config", ...config });
     await Promise.resolve(test(node)).finally(() => node.kill());
   });

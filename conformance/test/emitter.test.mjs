@@ -58,7 +58,7 @@ function into(pair, wire, nsp) {
       before(async () => (emitter = await make(cluster, wire)));
       after(() => emitter?.close());
       for (const operation of can) {
-        it(operation, { timeout: 20_000 }, async () => {
+        it(operation, { timeout: 60_000 }, async () => {
           for (const client of cluster.clients) client.box.length = 0;
           await cases[operation](cluster, emitter);
           table.record(`${wire}: ${operation}`, direction, "ok");

@@ -31,8 +31,8 @@ after(async () => {
 
 for (const wire of wires) {
   for (const pair of pairs) {
-    describe(`${pair} over ${wire}`, { timeout: 120_000 }, () => interoperate(wire, pair));
-    describe(`recovery, ${pair} over ${wire}`, { timeout: 120_000 }, () => recover(wire, pair));
+    describe(`${pair} over ${wire}`, { timeout: 300_000 }, () => interoperate(wire, pair));
+    describe(`recovery, ${pair} over ${wire}`, { timeout: 300_000 }, () => recover(wire, pair));
   }
 }
 
@@ -81,7 +81,7 @@ function check(wire, operation, [from, to], run, body) {
   const reason = run.unavailable?.(wire, from, to);
   if (reason) return table.record(operation, column, "n.a.", reason);
   table.record(operation, column, "not run");
-  it(`${operation}, ${column}`, { timeout: 20_000 }, async () => {
+  it(`${operation}, ${column}`, { timeout: 60_000 }, async () => {
     table.record(operation, column, "FAIL");
     await body();
     table.record(operation, column, "ok");

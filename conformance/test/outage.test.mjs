@@ -10,7 +10,7 @@ import { until } from "../lib/wait.mjs";
 
 const mix = target === "node" ? ["node", "node", "node"] : ["go", "node", "go"];
 
-describe(`redis outage under ${mix}`, { timeout: 90_000 }, () => {
+describe(`redis outage under ${mix}`, { timeout: 180_000 }, () => {
   let redis;
   let cluster;
   before(async () => {
@@ -59,7 +59,7 @@ describe(`redis outage under ${mix}`, { timeout: 90_000 }, () => {
       await until(async () => {
         const { requests, acks } = await cluster.ctl(node, "pending");
         return requests === 0 && acks === 0;
-      }, `${node.name} to forget its requests`, 8000);
+      }, `${node.name} to forget its requests`, 30_000);
     }
   });
 });
