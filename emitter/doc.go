@@ -10,7 +10,7 @@
 //
 // The URL is that of the nodes, with all its parameters, so every adapter that
 // joins nodes has an emitter: classic and sharded pub/sub, streams, with Sentinel
-// and Redis Cluster. The nodes may be Go or Node.js: on the wire an emitter is what
+// and Redis Cluster, and NATS. The nodes may be Go or Node.js: on the wire an emitter is what
 // @socket.io/redis-emitter and @socket.io/redis-streams-emitter are (index.ts of
 // each), the sender "emitter". It differs from them:
 //
@@ -23,9 +23,9 @@
 // With Options.Replies an emitter also asks: BroadcastWithAck, EmitWithAck,
 // FetchSockets, ServerSideEmitWithAck, ServerCount. It then subscribes, when a
 // namespace is asked for the first time, to the channels answers come on and to no
-// other, under an id of its own, so that neither Go nor Node.js nodes count it. It
-// does not hear that a node has left: a request a node takes with it ends at its
-// deadline, with what arrived and an *adapter.PartialError.
+// other, under an id of its own, so that neither Go nor Node.js nodes count it. Over
+// Redis it does not hear that a node has left: a request a node takes with it ends
+// at its deadline, with what arrived and an *adapter.PartialError.
 //
 // # Concurrency
 //
