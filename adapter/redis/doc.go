@@ -42,6 +42,36 @@
 // one twice. Channels are not separated by database number: two deployments on
 // one Redis need different keys, and so do a classic and a streams one.
 //
+// # TLS
+//
+// A URL of the schemes rediss, rediss+sharded and rediss+streams speaks TLS 1.2 or
+// newer with all servers, Sentinels too. Certificates are checked against the
+// system's authorities or the file tls_ca, and have to be for the host dialed or for
+// tls_server_name. tls_cert and tls_key name the files of a certificate to show. All
+// are PEM files. New and its kin take the TLS settings of the client.
+//
+// # Rights
+//
+// With these rights a user can do what an adapter needs, and no more, where key and
+// stream have their defaults:
+//
+//	# redis
+//	ACL SETUSER app on >secret +ping +publish +subscribe +unsubscribe +psubscribe +punsubscribe +pubsub|numsub &socket.io#~probe~* &socket.io#/#* &socket.io-request#* &socket.io-response#*
+//	# redis, adaptive
+//	ACL SETUSER app on >secret +ping +publish +subscribe +unsubscribe +pubsub|numsub &socket.io#* &socket.io-request#* &socket.io-response#*
+//	# redis+sharded
+//	ACL SETUSER app on >secret +ping +spublish +ssubscribe +sunsubscribe +pubsub|shardnumsub &socket.io#*
+//	# redis+streams
+//	ACL SETUSER app on >secret +ping +publish +subscribe +unsubscribe +pubsub|numsub +xadd +xread +xinfo|stream ~socket.io &socket.io#*
+//	# redis+streams, sharded
+//	ACL SETUSER app on >secret +ping +spublish +ssubscribe +sunsubscribe +pubsub|shardnumsub +xadd +xread +xinfo|stream ~socket.io &socket.io#*
+//
+// Redis compares a pattern somebody subscribes to literally with those of the ACL: the
+// first of these needs &socket.io#/NAME#* for each namespace. A database other than 0
+// needs +select, Redis Cluster +cluster|slots, and each Sentinel a user with
+// +subscribe +sentinel|get-master-addr-by-name +sentinel|sentinels &+*. ACLs are not
+// replicated: replicas need the same.
+//
 // # Concurrency
 //
 // All exported names are safe for concurrent use. A provider owns: one goroutine

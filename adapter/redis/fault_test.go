@@ -63,23 +63,45 @@ func startNode(tb testing.TB, addr, key, namespace, id string) *node {
 
 func startVariant(tb testing.TB, variant string, client goredis.UniversalClient, key, namespace, id string) *node {
 	tb.Helper()
+	return startWith(tb, variant, client, Options{Key: key}, namespace, id)
+}
+
+func startWith(tb testing.TB, variant string, client goredis.UniversalClient, o Options, namespace, id string) *node {
+	tb.Helper()
 	n := &node{tb: tb, host: adaptertest.NewHost(namespace, id), sock: adaptertest.NewSocket(id)}
-	n.p = openVariant(tb, variant, client, Options{
-		Key:    key,
-		Logger: slog.New(slog.DiscardHandler),
-		OnGap: func(g Gap) {
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			n.gaps = append(n.gaps, g)
-		},
-	})
+	o.Logger = slog.New(slog.DiscardHandler)
+	o.OnGap = func(g Gap) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.gaps = append(n.gaps, g)
+	}
+	n.p = openVariant(tb, variant, client, o)
+	n.open()
+	return n
+}
+
+// openNodes makes nodes of providers, for tests that open these by a URL.
+func openNodes(tb testing.TB, open func(tb testing.TB, n int) []adapter.Provider, count int) []*node {
+	tb.Helper()
+	var list []*node
+	for i, p := range open(tb, count) {
+		id := string(rune('a' + i))
+		n := &node{tb: tb, host: adaptertest.NewHost("/", id), sock: adaptertest.NewSocket(id), p: p.(*cluster.Provider)}
+		n.open()
+		list = append(list, n)
+	}
+	return list
+}
+
+// open joins the namespace of n's host.
+func (n *node) open() {
+	n.tb.Helper()
 	var err error
 	if n.a, err = n.p.Open(context.Background(), n.host); err != nil {
-		tb.Fatal(err)
+		n.tb.Fatal(err)
 	}
-	tb.Cleanup(n.close)
+	n.tb.Cleanup(n.close)
 	n.a.Join(n.sock, n.sock.ID(), "all")
-	return n
 }
 
 func (n *node) close() { n.ended.Do(func() { closeNode(n.tb, n.p) }) }

@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -28,7 +27,8 @@ func init() {
 // (all, adaptive), requests_timeout, specific_response_channel, probe_interval;
 // addr (repeated)
 // and cluster=true for Redis Cluster; master, addr, sentinel_username and
-// sentinel_password for Sentinel.
+// sentinel_password for Sentinel; tls_ca, tls_cert, tls_key and tls_server_name
+// with rediss.
 func openURL(ctx context.Context, u *url.URL) (adapter.Provider, error) {
 	client, opts, err := parseURL(u)
 	if err != nil {
@@ -53,15 +53,8 @@ func parseURL(u *url.URL) (goredis.UniversalClient, *Options, error) {
 	return client, &opts, err
 }
 
-// NewClient returns a client of the servers an adapter URL names, for packages with
-// URLs of the same form. Parameters of their own they read from p before. The
-// client does not repeat commands: a repeated PUBLISH is a duplicate.
-func NewClient(u *url.URL, p *adapter.Params) (goredis.UniversalClient, error) {
-	return dial(u, p, serverParams(u, p))
-}
-
 // commonParams reads the parameters all schemes have.
-func commonParams(u *url.URL, p *adapter.Params) (*goredis.UniversalOptions, Options) {
+func commonParams(u *url.URL, p *adapter.Params) (*servers, Options) {
 	opts := Options{
 		Key:           p.String("key", ""),
 		ProbeInterval: p.Duration("probe_interval", 0),
@@ -70,9 +63,14 @@ func commonParams(u *url.URL, p *adapter.Params) (*goredis.UniversalOptions, Opt
 	return serverParams(u, p), opts
 }
 
-// serverParams reads the parameters that name servers.
-func serverParams(u *url.URL, p *adapter.Params) *goredis.UniversalOptions {
-	return &goredis.UniversalOptions{
+// servers are the parameters that say which servers to use, and how.
+type servers struct {
+	goredis.UniversalOptions
+	tls tlsParams
+}
+
+func serverParams(u *url.URL, p *adapter.Params) *servers {
+	return &servers{tls: readTLSParams(p), UniversalOptions: goredis.UniversalOptions{
 		MasterName:            p.String("master", ""),
 		Addrs:                 append([]string{hostPort(u)}, p.Strings("addr")...),
 		SentinelUsername:      p.String("sentinel_username", ""),
@@ -80,12 +78,12 @@ func serverParams(u *url.URL, p *adapter.Params) *goredis.UniversalOptions {
 		IsClusterMode:         p.Bool("cluster", false),
 		MaxRetries:            -1,
 		ContextTimeoutEnabled: true,
-	}
+	}}
 }
 
 // dial makes the client that u and the parameters describe. All parameters must
 // have been read.
-func dial(u *url.URL, p *adapter.Params, uo *goredis.UniversalOptions) (goredis.UniversalClient, error) {
+func dial(u *url.URL, p *adapter.Params, uo *servers) (goredis.UniversalClient, error) {
 	if err := p.Err(); err != nil {
 		return nil, err
 	}
@@ -93,10 +91,10 @@ func dial(u *url.URL, p *adapter.Params, uo *goredis.UniversalOptions) (goredis.
 		uo.Username = u.User.Username()
 		uo.Password, _ = u.User.Password()
 	}
-	if strings.HasPrefix(u.Scheme, "rediss") {
-		uo.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
 	var err error
+	if uo.TLSConfig, err = uo.tls.config(u); err != nil {
+		return nil, err
+	}
 	if uo.DB, err = database(u); err != nil {
 		return nil, err
 	}
@@ -106,7 +104,7 @@ func dial(u *url.URL, p *adapter.Params, uo *goredis.UniversalOptions) (goredis.
 	if uo.DB != 0 && uo.MasterName == "" && (uo.IsClusterMode || len(uo.Addrs) > 1) {
 		return nil, errors.New("socketio: redis: Redis Cluster has no database but 0")
 	}
-	return goredis.NewUniversalClient(uo), nil
+	return goredis.NewUniversalClient(&uo.UniversalOptions), nil
 }
 
 func hostPort(u *url.URL) string {

@@ -89,6 +89,13 @@ func LocalRedis(tb testing.TB) *RedisServer {
 	return s
 }
 
+// LocalRedisWith is LocalRedis with more arguments for redis-server, which override
+// those it has anyway.
+func LocalRedisWith(tb testing.TB, args ...string) *RedisServer {
+	tb.Helper()
+	return startRedisWith(tb, freePort, args...)
+}
+
 var shared struct {
 	mu     sync.Mutex
 	server *RedisServer
