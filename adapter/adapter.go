@@ -143,7 +143,9 @@ type Adapter interface {
 
 	// Send targets one local socket the caller already holds: no lookup. ack is
 	// nil when none is wanted; otherwise it is called at most once, with the
-	// client's answer, and never after ctx is done.
+	// client's answer, and never after ctx is done. An adapter that delivers later,
+	// because it waits for the event's place in a log, returns nil for a socket that
+	// will refuse it.
 	Send(ctx context.Context, m Member, p *Packet, f Flags, ack func(Reply)) error
 
 	// Broadcast sends p to every socket t selects, on every node. It never blocks

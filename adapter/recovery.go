@@ -69,6 +69,26 @@ type SessionStore interface {
 	Saved() int
 }
 
+// SessionKeeper is implemented by SessionStores that other processes read: they
+// keep the sessions of connected sockets too, so that these can be resumed when
+// the process dies without a word. Rooms they watch themselves.
+type SessionKeeper interface {
+	SessionStore
+	// Keep tells the session of m, which is connected, and again when its data has
+	// changed. It never blocks on I/O. The session lasts until m leaves all rooms:
+	// it is kept for the client's return if Save was called before, and forgotten
+	// if not.
+	Keep(m Member, s Session)
+}
+
+// Flusher is implemented by adapters that deliver an event to local sockets some
+// time after it was sent to them.
+type Flusher interface {
+	// Flush queues for m, which is about to be disconnected for good, what was sent
+	// to it on this node and has not reached it yet. It never blocks on I/O.
+	Flush(m Member)
+}
+
 // Claim is a session that one connection is resuming. Its methods never block on
 // I/O; of Release and Confirm only the first call counts.
 type Claim interface {

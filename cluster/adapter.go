@@ -25,6 +25,7 @@ type Adapter struct {
 	ns   string
 	self adapter.NodeID
 	att  Attachment
+	rec  *recovering // nil without recovery
 
 	emitter bool // of OpenEmitter
 
@@ -62,8 +63,22 @@ func newAdapter(p *Provider, h adapter.Host) *Adapter {
 				user.RoomDeleted(ns, r)
 			}
 		},
-		Joined: user.Joined,
-		Left:   user.Left,
+		Joined: func(ns string, r adapter.Room, m adapter.Member) {
+			if a.rec != nil {
+				a.rec.joined(m)
+			}
+			if user.Joined != nil {
+				user.Joined(ns, r, m)
+			}
+		},
+		Left: func(ns string, r adapter.Room, m adapter.Member) {
+			if a.rec != nil {
+				a.rec.left(m)
+			}
+			if user.Left != nil {
+				user.Left(ns, r, m)
+			}
+		},
 	})
 	return a
 }
@@ -182,6 +197,9 @@ func (a *Adapter) Close(ctx context.Context) error {
 }
 
 func (a *Adapter) close(ctx context.Context) error {
+	if a.rec != nil {
+		a.rec.end(ctx)
+	}
 	a.closed.Store(true)
 	a.requests.end()
 	a.answers.end()

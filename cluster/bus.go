@@ -32,6 +32,12 @@ const (
 	AllRoomsResponse Kind = 33
 	Sockets          Kind = 34
 	SocketsResponse  Kind = 35
+
+	// The following lie in the log of a Bus that is a Log, or tell of it.
+	Takeover Kind = 48 // a node resumes the session of the socket in Rooms
+	Hole     Kind = 49 // events before it may be missing in the log
+	Hello    Kind = 50 // a node reads the log from here on
+	Position Kind = 51 // the log has been read up to here; on no wire
 )
 
 // Message is what nodes tell each other, independent of the wire that carries
@@ -61,6 +67,8 @@ type Message struct {
 	Sockets []adapter.Remote
 	// Count answers Broadcast: how many sockets this node asked.
 	Count int
+	// Token tells a message in a log from the others of its sender; zero is none.
+	Token uint64
 }
 
 // Receiver takes what a Bus received for one attachment: messages of one sender
@@ -83,6 +91,9 @@ type Attach struct {
 	// Emitter marks a process that serves no sockets: it is to get answers and
 	// nothing else, and nobody may count it as a node.
 	Emitter bool
+	// Log, on a bus that is a Log, makes Receive get what lies in the log in the
+	// log's order: this node's own messages too, and now and then a Position.
+	Log bool
 }
 
 // Bus carries messages between the nodes of one deployment. It is semantic: it

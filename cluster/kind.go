@@ -20,6 +20,10 @@ var kindNames = [...]string{
 	AllRoomsResponse:       "ALL_ROOMS_RESPONSE",
 	Sockets:                "SOCKETS",
 	SocketsResponse:        "SOCKETS_RESPONSE",
+	Takeover:               "TAKEOVER",
+	Hole:                   "HOLE",
+	Hello:                  "HELLO",
+	Position:               "POSITION",
 }
 
 // Known reports whether k is one of the declared kinds.

@@ -16,6 +16,7 @@ type Provider struct {
 	opts    Options
 	pub     *publisher
 	replies *replier
+	saver   *saver
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
@@ -45,6 +46,9 @@ func NewProvider(bus Bus, opts Options) *Provider {
 		stop:     stop,
 		adapters: make(map[*Adapter]struct{}),
 	}
+	p.saver = newSaver(bus, opts.Logger, func(run func(context.Context)) {
+		p.running.Go(func() { run(ctx) })
+	})
 	p.running.Go(func() { p.pub.run(ctx) })
 	p.running.Go(func() { p.replies.run(ctx) })
 	return p
@@ -53,19 +57,29 @@ func NewProvider(bus Bus, opts Options) *Provider {
 // Open implements adapter.Provider: it attaches h's namespace to the bus.
 func (p *Provider) Open(ctx context.Context, h adapter.Host) (adapter.Adapter, error) {
 	a := newAdapter(p, h)
+	a.rec = p.recovery(a, h)
 	if err := p.attach(ctx, a); err != nil {
 		return nil, err
 	}
-	return a, nil
+	if a.rec == nil {
+		return a, nil
+	}
+	if err := a.rec.greet(ctx); err != nil {
+		_ = a.Close(ctx) // the error says it all
+		return nil, fmt.Errorf("socketio: read the log of namespace %s: %w", a.ns, err)
+	}
+	return a.rec, nil
 }
 
 func (p *Provider) attach(ctx context.Context, a *Adapter) error {
 	if !p.add(a) {
 		return adapter.ErrClosed
 	}
-	att, err := p.bus.Attach(ctx, Attach{
-		Namespace: a.ns, Self: a.self, Receive: a.receive, HasRoom: a.HasRoom, Emitter: a.emitter,
-	})
+	attach := Attach{Namespace: a.ns, Self: a.self, Receive: a.receive, HasRoom: a.HasRoom, Emitter: a.emitter}
+	if a.rec != nil {
+		attach.Receive, attach.Log = a.rec.receive, true
+	}
+	att, err := p.bus.Attach(ctx, attach)
 	if err != nil {
 		p.remove(a)
 		return fmt.Errorf("socketio: join namespace %s: %w", a.ns, err)
@@ -82,6 +96,7 @@ func (p *Provider) Close(ctx context.Context) error {
 	}
 	p.pub.out.close()
 	p.replies.out.close()
+	p.saver.close()
 	cut := context.AfterFunc(ctx, p.stop)
 	p.running.Wait()
 	cut()

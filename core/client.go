@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/socketfleet/socketfleet/adapter"
 	"github.com/socketfleet/socketfleet/internal/engineio"
 	"github.com/socketfleet/socketfleet/internal/parser"
 )
@@ -377,6 +378,9 @@ func (c *client) disconnect(s *Socket, err error) {
 	}
 	c.entries = slices.DeleteFunc(c.entries, func(e entry) bool { return e.s == s })
 	c.mu.Unlock()
+	if f, ok := s.nsp.adapter.(adapter.Flusher); ok {
+		f.Flush(s)
+	}
 	if s.close(ReasonServerNamespace, err) {
 		c.send(parser.Disconnect, s.nsp.name, nil)
 	}

@@ -73,6 +73,7 @@ func (s *Socket) accept() bool {
 	}
 	s.nsp.adapter.Join(s, rooms...)
 	s.lease.joined()
+	s.keep()
 	s.greet()
 	return true
 }

@@ -21,7 +21,14 @@ func (s *Socket) SetData(v any) error {
 	if err != nil {
 		return fmt.Errorf("socketio: set data: %w", err)
 	}
+	if s.lease == nil {
+		s.data.Store(&socketData{value: v, json: text})
+		return nil
+	}
+	s.members.Lock() // so that what is kept last is what was set last
+	defer s.members.Unlock()
 	s.data.Store(&socketData{value: v, json: text})
+	s.keep()
 	return nil
 }
 

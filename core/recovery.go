@@ -21,8 +21,9 @@ import (
 // kept all the same. Whatever cannot be proved to be complete is not recovered:
 // the client then gets a new session, and Socket.Recovered is false.
 //
-// The adapter keeps the sessions. memory:// does; with an adapter that does not,
-// every recovery fails.
+// The adapter keeps the sessions: memory:// for clients that come back to this
+// process, redis+streams:// for those that come back to any node, also after this
+// process was killed. With an adapter that does not, every recovery fails.
 type RecoveryOptions struct {
 	// MaxDisconnection is how long a client may be away. Default 2 minutes.
 	MaxDisconnection time.Duration
@@ -276,6 +277,7 @@ func (s *Socket) resume(rooms []Room) bool {
 		return false
 	}
 	l.member = true
+	s.keep()
 	s.nsp.srv.restores.done.Add(1)
 	return true
 }
@@ -304,14 +306,28 @@ func (s *Socket) save() {
 	store := s.nsp.store()
 	switch {
 	case store != nil && reason.recoverable():
-		saved := adapter.Session{ID: s.id, PID: l.pid}
-		if d := s.data.Load(); d != nil {
-			saved.Data = d.json
-		}
-		store.Save(s, saved)
+		store.Save(s, s.session())
 	case l.claim != nil:
 		l.claim.Confirm()
 	}
+}
+
+// keep tells a store that outlives this process of a connected socket, and of its
+// data as they are now. The caller holds s.members.
+func (s *Socket) keep() {
+	keeper, ok := s.nsp.adapter.(adapter.SessionKeeper)
+	if l := s.lease; ok && l != nil && l.member && !s.left {
+		keeper.Keep(s, s.session())
+	}
+}
+
+// session returns what is kept of the socket but its rooms.
+func (s *Socket) session() adapter.Session {
+	saved := adapter.Session{ID: s.id, PID: s.lease.pid}
+	if d := s.data.Load(); d != nil {
+		saved.Data = d.json
+	}
+	return saved
 }
 
 // recoverable reports whether a client that was disconnected for this reason may

@@ -95,6 +95,18 @@ func contains(rooms []adapter.Room, id adapter.SocketID) bool {
 	return false
 }
 
+// JoinLater is Join without reporting the change, for callers that hold a lock:
+// they call tell once they do not.
+func (a *Adapter) JoinLater(m adapter.Member, rooms ...adapter.Room) (tell func()) {
+	a.t.mu.Lock()
+	defer a.t.mu.Unlock()
+	a.joinLocked(m, rooms, true)
+	return func() {
+		a.t.mu.Lock()
+		a.unlockAndTell()
+	}
+}
+
 // Leave implements adapter.Adapter.
 func (a *Adapter) Leave(m adapter.Member, rooms ...adapter.Room) {
 	a.t.mu.Lock()
@@ -172,6 +184,14 @@ func (a *Adapter) Members(t adapter.Target) []adapter.Member {
 	var ms []adapter.Member
 	a.t.selectLocked(&t, func(e *entry) { ms = append(ms, e.m) })
 	return ms
+}
+
+// Each calls fn for each local socket t selects, once. fn runs under the adapter's
+// lock: it must not call the adapter, nor block.
+func (a *Adapter) Each(t adapter.Target, fn func(adapter.Member)) {
+	a.t.mu.RLock()
+	defer a.t.mu.RUnlock()
+	a.t.selectLocked(&t, func(e *entry) { fn(e.m) })
 }
 
 // DeliverLocal queues p for the local sockets t selects and returns how many

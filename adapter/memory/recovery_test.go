@@ -52,6 +52,13 @@ func TestConformanceWithRecovery(t *testing.T) {
 	}})
 }
 
+func TestSessionSuite(t *testing.T) {
+	t.Parallel()
+	adaptertest.RunSessions(t, adaptertest.Harness{MaxNodes: 1, Nodes: func(testing.TB, int) []adapter.Provider {
+		return []adapter.Provider{NewProvider(Options{})}
+	}})
+}
+
 func open(t testing.TB, opts adapter.Recovery) *recovering {
 	t.Helper()
 	a, err := NewProvider(Options{}).Open(t.Context(), recoveringHost{Host: adaptertest.NewHost("/", "node"), opts: opts})

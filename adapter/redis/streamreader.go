@@ -17,7 +17,8 @@ import (
 )
 
 // streamEntry is one entry of a stream in the form of the reference.
-type streamEntry struct{ id, uid, nsp, typ, data string }
+// sid and token are our own.
+type streamEntry struct{ id, uid, nsp, typ, data, sid, token string }
 
 // streamReader reads one stream from its end at the start on, without a hole: it
 // asks for that end by name instead of by "$", and continues after a loss of the
@@ -28,7 +29,9 @@ type streamReader struct {
 	key     string
 	count   int64
 	block   time.Duration
-	handle  func(ctx context.Context, e streamEntry) error // waits while the node is busy
+	handle  func(ctx context.Context, e streamEntry) error           // waits while the node is busy
+	reached func(ctx context.Context, key string, at streamID) error // as in streamSet
+	rewound func(ctx context.Context, key string) error
 	onGap   func(Gap)
 	log     *slog.Logger
 	started chan struct{} // closed when the first position is known
@@ -38,6 +41,8 @@ type streamReader struct {
 	known  bool      // last is known
 	pos    int64     // which entry of all ever added last is
 	lastOK time.Time // when the stream was last read to its end, or as far as it goes
+	told   streamID  // what reached was last called with
+	toldAt time.Time
 
 	mu     sync.Mutex // guards the following; leaf lock
 	health adapter.Health
@@ -102,7 +107,20 @@ func (r *streamReader) session(ctx context.Context) error {
 			}
 		}
 		r.lastOK = time.Now()
+		if err := r.tell(ctx); err != nil {
+			return err
+		}
 	}
+}
+
+// tell says how far the stream has been read, also past entries that concern
+// nobody here.
+func (r *streamReader) tell(ctx context.Context) error {
+	if r.reached == nil || r.told == r.last || r.lastOK.Sub(r.toldAt) < time.Second {
+		return nil
+	}
+	r.told, r.toldAt = r.last, r.lastOK
+	return r.reached(ctx, r.key, r.last)
 }
 
 // dial returns a client of the server that has the stream, with one connection.
@@ -141,7 +159,7 @@ func (r *streamReader) pass(ctx context.Context, m goredis.XMessage) error {
 	if err != nil {
 		return err
 	}
-	e := streamEntry{id: m.ID, uid: text(m, "uid"), nsp: text(m, "nsp"), typ: text(m, "type"), data: text(m, "data")}
+	e := entryOf(m)
 	if e.nsp != "" {
 		if err := r.handle(ctx, e); err != nil {
 			return err
@@ -150,6 +168,13 @@ func (r *streamReader) pass(ctx context.Context, m goredis.XMessage) error {
 	r.last = id
 	r.pos++
 	return nil
+}
+
+func entryOf(m goredis.XMessage) streamEntry {
+	return streamEntry{
+		id: m.ID, uid: text(m, "uid"), nsp: text(m, "nsp"), typ: text(m, "type"), data: text(m, "data"),
+		sid: text(m, "sid"), token: text(m, "token"),
+	}
 }
 
 func text(m goredis.XMessage, field string) string {
@@ -179,9 +204,11 @@ func (r *streamReader) locate(ctx context.Context, c *goredis.Client, unread []g
 	case now.end.less(r.last):
 		r.gap(GapRewound, fmt.Sprintf("stream %s ends before the last entry read", r.key))
 		r.last, r.pos = now.end, now.added
+		return r.lostEnd(ctx)
 	case now.counted() && (now.added < r.pos || r.last.less(now.first) && now.added-now.length < r.pos):
 		r.gap(GapRewound, fmt.Sprintf("stream %s was made anew", r.key))
 		r.pos = now.added - now.length
+		return r.lostEnd(ctx)
 	case r.trimmed(now, next):
 		r.gap(GapTrimmed, fmt.Sprintf("stream %s was trimmed before it was read", r.key))
 		r.pos = now.added - now.length
@@ -190,6 +217,13 @@ func (r *streamReader) locate(ctx context.Context, c *goredis.Client, unread []g
 		}
 	}
 	return nil
+}
+
+func (r *streamReader) lostEnd(ctx context.Context) error {
+	if r.rewound == nil {
+		return nil
+	}
+	return r.rewound(ctx, r.key)
 }
 
 // extent is what XINFO says of a stream; all zero when there is none.

@@ -19,6 +19,7 @@ import (
 // Defaults and bounds of StreamsOptions.
 const (
 	defaultStream    = "socket.io"
+	defaultSessions  = "sio:session:"
 	defaultMaxLen    = 10_000
 	defaultReadCount = 100
 	defaultBlock     = 2 * time.Second
@@ -49,6 +50,10 @@ type StreamsOptions struct {
 	// ShardedPubSub sends what does not go into the stream through sharded pub/sub
 	// (Redis 7.0), as useShardedPubSub does. All nodes must use the same.
 	ShardedPubSub bool
+	// SessionKeyPrefix is the prefix of the keys that hold sessions, where the host
+	// has recovery on; sessionKeyPrefix in the reference. Empty means
+	// "sio:session:". All nodes must use the same.
+	SessionKeyPrefix string
 }
 
 // NewStreams returns a provider that joins nodes through Redis streams; the wire
@@ -57,8 +62,13 @@ type StreamsOptions struct {
 // it missed; requests and their answers go through pub/sub. What New says of
 // client holds here too.
 //
-// A broadcast is delivered to the sockets of this node at once and goes into the
-// stream after that, in the order of the emits. An entry of which nobody knows
+// Without Options.Recovery of the server, a broadcast is delivered to the sockets
+// of this node at once and goes into the stream after that, in the order of the
+// emits. With it clients can be recovered on any node, those of Node.js included,
+// and the sockets of this node get a broadcast when it has been read back from the
+// stream, which is its order for everybody; the package comment says more.
+//
+// An entry of which nobody knows
 // whether Redis took it is added again: nodes may get it twice.
 //
 // With a StreamCount above 1 the reference adds the entries of a namespace whose
@@ -100,6 +110,9 @@ func (o *StreamsOptions) withDefaults() (StreamsOptions, error) {
 	if out.Stream == "" {
 		out.Stream = defaultStream
 	}
+	if out.SessionKeyPrefix == "" {
+		out.SessionKeyPrefix = defaultSessions
+	}
 	for _, f := range []struct {
 		value *int
 		def   int
@@ -116,7 +129,7 @@ func (o *StreamsOptions) withDefaults() (StreamsOptions, error) {
 
 // openStreamsURL is the adapter.Opener of redis+streams and rediss+streams. Its
 // parameters: those of openURL without specific_response_channel, and stream,
-// stream_count, max_len, read_count, block and sharded_pubsub.
+// stream_count, max_len, read_count, block, sharded_pubsub and session_key_prefix.
 func openStreamsURL(ctx context.Context, u *url.URL) (adapter.Provider, error) {
 	client, opts, err := parseStreamsURL(u)
 	if err != nil {
@@ -140,6 +153,8 @@ func parseStreamsURL(u *url.URL) (goredis.UniversalClient, *StreamsOptions, erro
 		ReadCount:     p.Int("read_count", 0),
 		Block:         p.Duration("block", 0),
 		ShardedPubSub: p.Bool("sharded_pubsub", false),
+
+		SessionKeyPrefix: p.String("session_key_prefix", ""),
 	}
 	if _, err := o.withDefaults(); err != nil {
 		return nil, nil, err
@@ -148,7 +163,15 @@ func parseStreamsURL(u *url.URL) (goredis.UniversalClient, *StreamsOptions, erro
 	return client, o, err
 }
 
-func newStreamsBus(l *link, o StreamsOptions, release func() error) *wireBus {
+// streamsBus is a wireBus with streams, which are its log.
+type streamsBus struct {
+	*wireBus
+	opts StreamsOptions // immutable
+}
+
+var _ cluster.Log = (*streamsBus)(nil)
+
+func newStreamsBus(l *link, o StreamsOptions, release func() error) *streamsBus {
 	kind := plain
 	if o.ShardedPubSub {
 		kind = shard
@@ -157,6 +180,7 @@ func newStreamsBus(l *link, o StreamsOptions, release func() error) *wireBus {
 	d := &envelopes{key: o.Key, kind: kind, append: wire.AppendPacked}
 	b.dialect = d
 	b.streams = newStreamSet(l, &o, b.receiveEntry)
+	b.streams.reached, b.streams.rewound = b.reached, b.rewound
 	b.post.write = func(ctx context.Context, m *cluster.Message) (letter, error) {
 		if inStream(m) {
 			return b.entryOf(ctx, m, &o)
@@ -164,7 +188,7 @@ func newStreamsBus(l *link, o StreamsOptions, release func() error) *wireBus {
 		return d.letter(ctx, b, m)
 	}
 	b.start()
-	return b
+	return &streamsBus{b, o}
 }
 
 // inStream reports whether m is worth keeping: an answer that comes after the
@@ -173,7 +197,8 @@ func inStream(m *cluster.Message) bool {
 	switch m.Kind {
 	case cluster.Broadcast:
 		return m.RequestID == ""
-	case cluster.SocketsJoin, cluster.SocketsLeave, cluster.DisconnectSockets:
+	case cluster.SocketsJoin, cluster.SocketsLeave, cluster.DisconnectSockets,
+		cluster.Takeover, cluster.Hole, cluster.Hello:
 		return true
 	case cluster.ServerSideEmit:
 		return m.From == cluster.EmitterID // as redis-streams-emitter does
@@ -182,11 +207,10 @@ func inStream(m *cluster.Message) bool {
 }
 
 func (b *wireBus) entryOf(ctx context.Context, m *cluster.Message, o *StreamsOptions) (letter, error) {
-	values, err := entryValues(m)
+	args, err := o.adding(m)
 	if err != nil {
 		return letter{}, err
 	}
-	args := &goredis.XAddArgs{Stream: o.streamOf(m.Namespace), MaxLen: int64(o.MaxLen), Approx: true, Values: values}
 	to, err := b.link.owner(ctx, args.Stream)
 	if err != nil {
 		return letter{}, errNoServer{fmt.Errorf("socketio: redis: publish: %w", err)}
@@ -195,15 +219,34 @@ func (b *wireBus) entryOf(ctx context.Context, m *cluster.Message, o *StreamsOpt
 	return letter{to: to, add: add, repeat: true}, nil
 }
 
-// entryValues returns the fields of m's entry and their values.
+// adding returns the command that adds m to its stream.
+func (o *StreamsOptions) adding(m *cluster.Message) (*goredis.XAddArgs, error) {
+	values, err := entryValues(m)
+	if err != nil {
+		return nil, err
+	}
+	return &goredis.XAddArgs{Stream: o.streamOf(m.Namespace), MaxLen: int64(o.MaxLen), Approx: true, Values: values}, nil
+}
+
+// entryValues returns the fields of m's entry and their values. The reference
+// ignores the fields it does not have, and the types.
 func entryValues(m *cluster.Message) ([]string, error) {
-	typ, data, err := wire.Entry(m)
+	typ, data, err := strconv.Itoa(int(m.Kind)), "", error(nil)
+	if m.Kind < cluster.Takeover {
+		typ, data, err = wire.Entry(m)
+	}
 	if err != nil {
 		return nil, err
 	}
 	values := []string{"uid", m.From, "nsp", m.Namespace, "type", typ}
 	if data != "" {
 		values = append(values, "data", data)
+	}
+	if m.Kind == cluster.Takeover && len(m.Rooms) == 1 {
+		values = append(values, "sid", m.Rooms[0])
+	}
+	if m.Token != 0 {
+		values = append(values, "token", strconv.FormatUint(m.Token, 10))
 	}
 	return values, nil
 }

@@ -14,6 +14,10 @@ type streamSet struct {
 	opts   *StreamsOptions
 	handle func(ctx context.Context, e streamEntry) error
 	spawn  func(r *streamReader) bool // runs a reader; false once the set has ended
+	// reached is told, at most once a second, up to where a stream has been read;
+	// rewound, that it has lost its end.
+	reached func(ctx context.Context, key string, at streamID) error
+	rewound func(ctx context.Context, key string) error
 
 	mu      sync.Mutex // guards the following; leaf lock
 	readers map[string]*streamReader
@@ -44,6 +48,7 @@ func (s *streamSet) reader(key string) *streamReader {
 		return r
 	}
 	r := newStreamReader(s.link, key, s.opts, s.handle)
+	r.reached, r.rewound = s.reached, s.rewound
 	if !s.spawn(r) {
 		return nil
 	}

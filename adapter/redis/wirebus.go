@@ -12,7 +12,6 @@ import (
 
 	"github.com/socketfleet/socketfleet/adapter"
 	"github.com/socketfleet/socketfleet/cluster"
-	"github.com/socketfleet/socketfleet/cluster/wire"
 )
 
 // dialect is what differs between the wires.
@@ -170,7 +169,7 @@ func (b *wireBus) receiveEntry(ctx context.Context, e streamEntry) error {
 	b.mu.Lock()
 	to := b.members[e.nsp]
 	b.mu.Unlock()
-	if to == nil || e.uid == to.Self {
+	if to == nil || e.uid == to.Self && !to.Log {
 		return nil
 	}
 	if len(e.data) > maxEnvelope {
@@ -191,7 +190,7 @@ func (b *wireBus) deliver(e envelope) {
 	where := e.channel
 	if e.entry != nil {
 		at, where = e.entry.id, e.entry.id
-		m, err = wire.DecodeEntry(e.entry.uid, e.entry.nsp, e.entry.typ, e.entry.data)
+		m, err = e.entry.message(e.to.Self)
 	} else {
 		m, err = b.dialect.decode(e.to, e.channel, e.payload)
 	}
@@ -199,7 +198,7 @@ func (b *wireBus) deliver(e envelope) {
 		b.reject(e.to, where, err)
 		return
 	}
-	if m == nil || m.Namespace != e.to.Namespace || m.From == e.to.Self {
+	if m == nil || m.Namespace != e.to.Namespace || m.From == e.to.Self && !e.to.Log {
 		return
 	}
 	e.to.Receive(m, at)

@@ -89,7 +89,7 @@ func newStreamsBusAt(t *testing.T, u *url.URL) *wireBus {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newStreamsBus(l, full, release)
+	return newStreamsBus(l, full, release).wireBus
 }
 
 func message(kind cluster.Kind, requestID string, p *adapter.Packet, rooms ...string) *cluster.Message {

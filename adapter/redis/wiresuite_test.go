@@ -53,3 +53,22 @@ func TestAdapterSuiteStreams(t *testing.T) {
 		})
 	}
 }
+
+func TestSessionSuiteStreams(t *testing.T) {
+	t.Parallel()
+	adaptertest.RunSessions(t, wireHarness("redis+streams"))
+}
+
+func TestAdapterSuiteStreamsWithRecovery(t *testing.T) {
+	t.Parallel()
+	h := wireHarness("redis+streams", "stream_count", "2")
+	nodes := h.Nodes
+	h.Nodes = func(tb testing.TB, n int) []adapter.Provider {
+		list := nodes(tb, n)
+		for i := range list {
+			list[i] = adaptertest.WithRecovery(list[i])
+		}
+		return list
+	}
+	adaptertest.Run(t, h)
+}
