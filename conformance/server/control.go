@@ -307,6 +307,11 @@ func fetchSockets(ctx context.Context, n *node, q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if q.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = q.deadline(ctx)
+		defer cancel()
+	}
 	found, err := op.FetchSockets(ctx)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import { createClient } from "redis";
 import msgpackParser from "socket.io-msgpack-parser";
 import { closeClientsAfterEach, connect, inbox } from "../lib/client.mjs";
 import { ctl } from "../lib/ctl.mjs";
+import { accepts } from "../lib/differences.mjs";
 import { startTarget, target } from "../lib/process.mjs";
 import { openWebSocket } from "../lib/raw.mjs";
 import { startRedis } from "../lib/redis.mjs";
@@ -210,6 +211,12 @@ describe("configuration", { timeout: 300_000 }, () => {
     for (const bad of [{ adapter: "carrier-pigeon" }, { parser: "morse" }]) {
       await assert.rejects(startTarget("node", bad).then((node) => node.kill()), /ended early.*"code":1/, JSON.stringify(bad));
     }
+  });
+
+  it("adapterParser", async () => {
+    const outcome = await startTarget("node", { adapter: "redis", redis: redis.url, key: "json", adapterParser: "json" })
+      .then((node) => node.kill().then(() => "accepted"), () => "refused");
+    accepts("JSON between the nodes", outcome);
   });
 
   const channels = {
