@@ -20,10 +20,12 @@ type ForwardNode struct {
 
 	// MaxPayload bounds a request body in bytes; zero or less is no bound.
 	MaxPayload int64
+	// BodyTimeout bounds the reading of a request body; zero or less is no bound.
+	BodyTimeout time.Duration
 	// PollTimeout is how long a node may take to answer a poll; zero or less is no
 	// bound.
 	PollTimeout time.Duration
-	// WriteTimeout bounds one write to a client.
+	// WriteTimeout bounds one write to a client; zero or less is no bound.
 	WriteTimeout time.Duration
 	Logger       *slog.Logger
 }

@@ -28,7 +28,7 @@ type Forwarder interface {
 	Accept(w http.ResponseWriter, r *http.Request) *http.Request
 	// Forward is called with a request of a connection that is not here, whose
 	// session id has been verified. It has the owner answer and returns true, or
-	// returns false with nothing written and nothing read.
+	// returns false with nothing written.
 	Forward(w http.ResponseWriter, r *http.Request, sid string) bool
 	// Drain tells the others that this process takes no new connections.
 	Drain(ctx context.Context) error
@@ -80,6 +80,7 @@ func (srv *Server) startForwarding(ctx context.Context, signer *sid.Signer) erro
 		URL:          o.AdvertiseURL,
 		Provider:     srv.provider,
 		MaxPayload:   limits.MaxPayload,
+		BodyTimeout:  limits.BodyTimeout,
 		PollTimeout:  limits.PollTimeout,
 		WriteTimeout: limits.WriteTimeout,
 		Logger:       srv.log,

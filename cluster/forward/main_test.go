@@ -163,7 +163,7 @@ func startNode(t *testing.T, g cluster.Registry, c config) *node {
 	}
 	limits := n.engine.Limits()
 	err = n.fwd.Open(t.Context(), adapter.ForwardNode{
-		Owner: signer.Owner(), Secret: c.secret, URL: n.http.URL, MaxPayload: limits.MaxPayload,
+		Owner: signer.Owner(), Secret: c.secret, URL: n.http.URL, MaxPayload: limits.MaxPayload, BodyTimeout: limits.BodyTimeout,
 		PollTimeout: limits.PollTimeout, WriteTimeout: limits.WriteTimeout, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

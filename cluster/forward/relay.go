@@ -16,8 +16,6 @@ import (
 )
 
 const (
-	// bodyTimeout bounds the reading of a client's body, or of one another node sends.
-	bodyTimeout = 30 * time.Second
 	// reportTimeout bounds telling the owner what a client's body did.
 	reportTimeout = 5 * time.Second
 	// maxUnsized bounds a response whose length the owner does not tell, in bytes.
@@ -84,7 +82,7 @@ func (f *Forwarder) readBody(w http.ResponseWriter, r *http.Request, rc *http.Re
 	if r.ContentLength > limit {
 		return nil, faultTooBig
 	}
-	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout))
+	f.limitRead(rc)
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if tooBig := (*http.MaxBytesError)(nil); errors.As(err, &tooBig) {
 		return nil, faultTooBig
@@ -94,6 +92,12 @@ func (f *Forwarder) readBody(w http.ResponseWriter, r *http.Request, rc *http.Re
 	}
 	_ = rc.SetReadDeadline(time.Time{})
 	return body, ""
+}
+
+func (f *Forwarder) limitRead(rc *http.ResponseController) {
+	if d := f.node.BodyTimeout; d > 0 {
+		_ = rc.SetReadDeadline(time.Now().Add(d))
+	}
 }
 
 func (f *Forwarder) bodyLimit() int64 {
@@ -118,7 +122,7 @@ func (f *Forwarder) takeBody(w http.ResponseWriter, r *http.Request, h *hop) (*h
 	var body []byte
 	if r.ContentLength != 0 {
 		rc := http.NewResponseController(w)
-		_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout))
+		f.limitRead(rc)
 		var err error
 		if body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, limit)); err != nil {
 			return nil, WrongBody

@@ -94,11 +94,18 @@ func echo(s *Session, data []byte) {
 	_ = s.Send(NewMessage(append(Reserve(len(data)), data...), nil))
 }
 
-// newRig starts a server. Each session answers its texts through onText.
+// newRig starts a server, behind a node that does not have its sessions where the
+// tests run through one. Each session answers its texts through onText.
 func newRig(t *testing.T, opts Options, onText func(s *Session, data []byte)) *rig {
 	t.Helper()
+	if !through || opts.Foreign != nil || opts.GenerateID != nil {
+		r := newBareRig(t, opts, onText)
+		r.serve(httptest.NewServer(r.srv))
+		return r
+	}
+	sign(t, &opts)
 	r := newBareRig(t, opts, onText)
-	r.serve(httptest.NewServer(r.srv))
+	r.serve(httptest.NewServer(r.misroute(opts)))
 	return r
 }
 

@@ -287,6 +287,7 @@ func (o *Options) allows(name string) bool {
 // bound.
 type Limits struct {
 	MaxPayload   int64         // of a request body, in bytes
+	BodyTimeout  time.Duration // of reading it
 	PollTimeout  time.Duration // within which a poll is answered
 	WriteTimeout time.Duration // of one write to a client
 }
@@ -294,7 +295,7 @@ type Limits struct {
 // Limits returns the server's bounds.
 func (srv *Server) Limits() Limits {
 	o := &srv.opts
-	l := Limits{MaxPayload: o.MaxPayload, WriteTimeout: o.WriteTimeout}
+	l := Limits{MaxPayload: o.MaxPayload, BodyTimeout: o.BodyTimeout, WriteTimeout: o.WriteTimeout}
 	if o.PingInterval > 0 {
 		l.PollTimeout = o.PingInterval + o.PingTimeout + 5*time.Second
 	}
