@@ -75,7 +75,7 @@ await Promise.all(Array.from({ length: atOnce }, async () => {
 
 const file = join(temporaryFolder(), "table");
 const interop = await test("test/interop.test.mjs", {
-  CONFORMANCE_TABLE: file, CONFORMANCE_TARGET: "go", CONFORMANCE_ADAPTERS: "redis,sharded-dynamic,streams",
+  CONFORMANCE_TABLE: file, CONFORMANCE_TARGET: "go", CONFORMANCE_ADAPTERS: "redis,sharded-dynamic,streams,streams/csr",
   CONFORMANCE_PAIRS: "go,node;node,node",
 });
 if (!interop.ok || !interop.passed) fail("interoperation", interop.output);

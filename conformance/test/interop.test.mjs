@@ -2,7 +2,8 @@
 // of another one, operation by wire and direction, each with separate processes
 // and the published packages. Printed at the end, and written to the file
 // CONFORMANCE_TABLE names. CONFORMANCE_PAIRS="go,node;node,node" and
-// CONFORMANCE_ADAPTERS choose the columns.
+// CONFORMANCE_ADAPTERS choose the columns; streams/csr is streams on servers with
+// connection state recovery, which send some things on other ways.
 import { writeFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { interopCases } from "../cases/interop.mjs";
@@ -16,7 +17,8 @@ import { Table } from "../lib/table.mjs";
 const pairs = (process.env.CONFORMANCE_PAIRS ?? (target === "node" ? "node,node" : "go,node"))
   .split(";").map((pair) => pair.split(","));
 const wires = (process.env.CONFORMANCE_ADAPTERS ?? "redis,sharded-dynamic,streams").split(",");
-const names = { redis: "classic", "redis-specific": "classic, own channels" };
+const names = { redis: "classic", "redis-specific": "classic, own channels", "streams/csr": "streams, recovery on" };
+const WINDOW = 20_000; // of recovery, in milliseconds
 const title = { go: "Go", node: "Node" };
 
 const table = new Table();
@@ -38,7 +40,8 @@ for (const wire of wires) {
 
 function interoperate(wire, pair) {
   let cluster;
-  before(async () => (cluster = await Cluster.start(pair, wire, redis, "/")));
+  const [adapter, csr] = wire.split("/");
+  before(async () => (cluster = await Cluster.start(pair, adapter, redis, "/", csr && { csr: WINDOW })));
   after(async () => {
     closeClients();
     await cluster?.stop();
@@ -58,7 +61,7 @@ function recover(wire, pair) {
   for (const [operation, run] of Object.entries(recoveryCases)) {
     for (const [from, to] of directions(pair)) {
       check(wire, operation, [pair[from], pair[to]], run, async () => {
-        const cluster = await Cluster.start(pair, wire, redis, "/", { csr: 20_000 });
+        const cluster = await Cluster.start(pair, wire, redis, "/", { csr: WINDOW });
         try {
           await run(cluster, cluster.nodes[from], cluster.nodes[to]);
         } finally {
