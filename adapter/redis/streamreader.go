@@ -40,7 +40,7 @@ type streamReader struct {
 	last   streamID
 	known  bool      // last is known
 	pos    int64     // which entry of all ever added last is
-	lastOK time.Time // when the stream was last read to its end, or as far as it goes
+	lastOK time.Time // up to when nothing of the stream is missing
 	told   streamID  // what reached was last called with
 	toldAt time.Time
 
@@ -107,6 +107,9 @@ func (r *streamReader) session(ctx context.Context) error {
 			}
 		}
 		r.lastOK = time.Now()
+		if len(entries) == int(r.count) { // there may be more, of any age
+			r.lastOK = r.lastEntry()
+		}
 		if err := r.tell(ctx); err != nil {
 			return err
 		}
@@ -116,11 +119,19 @@ func (r *streamReader) session(ctx context.Context) error {
 // tell says how far the stream has been read, also past entries that concern
 // nobody here.
 func (r *streamReader) tell(ctx context.Context) error {
-	if r.reached == nil || r.told == r.last || r.lastOK.Sub(r.toldAt) < time.Second {
+	if r.reached == nil || r.told == r.last || time.Since(r.toldAt) < time.Second {
 		return nil
 	}
-	r.told, r.toldAt = r.last, r.lastOK
+	r.told, r.toldAt = r.last, time.Now()
 	return r.reached(ctx, r.key, r.last)
+}
+
+// lastEntry returns when the last entry was added, by the clock of Redis.
+func (r *streamReader) lastEntry() time.Time {
+	if at := time.UnixMilli(int64(r.last.ms)); at.Before(r.lastOK) {
+		return at
+	}
+	return r.lastOK
 }
 
 // dial returns a client of the server that has the stream, with one connection.
@@ -272,6 +283,9 @@ func isNoKey(err error) bool {
 
 func (r *streamReader) gap(kind GapKind, reason string) {
 	g := Gap{Kind: kind, From: r.lastOK, To: time.Now(), Reason: reason}
+	if kind == GapRewound { // the stream that had nothing more was not this one
+		g.From = r.lastEntry()
+	}
 	r.log.Warn("socketio: redis: messages of other nodes may be missed", "reason", reason, "missing_since", g.From)
 	if r.onGap != nil {
 		r.onGap(g)
