@@ -6,6 +6,7 @@ GOVULNCHECK ?= golang.org/x/vuln/cmd/govulncheck@v1.9.0
 TESTTIMEOUT ?= 15m
 FUZZTIME    ?= 30s
 SOAK        ?= 5m
+CHAOS       ?= 2m
 BENCHFLAGS  ?=
 
 # Every module of the repository: the root one and the nested ones, which keep
@@ -13,7 +14,7 @@ BENCHFLAGS  ?=
 MODULES := $(sort $(dir $(shell find . -name node_modules -prune -o -name go.mod -print)))
 
 .PHONY: test bootstrap fmt fmt-check vet lint importrules test-go readme conformance \
-	conformance-all conformance-cluster bench bench-go fuzz vuln soak clean
+	conformance-all conformance-cluster bench bench-go fuzz vuln soak chaos clean
 
 # One recipe after the other, whatever -j says: they all want the same cores.
 .NOTPARALLEL:
@@ -79,6 +80,13 @@ vuln:
 # A server under misbehaving clients for SOAK; fails unless it gives everything back.
 soak:
 	SOAK=$(SOAK) $(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./soak/
+
+# A cluster of processes under faults for CHAOS; fails when a message is lost without
+# word, comes twice or out of order. SEED, MODE (classic, sharded, streams, all) and
+# TOPOLOGY (single, sentinel, cluster, all) choose.
+chaos:
+	CHAOS=$(CHAOS) SEED=$(SEED) MODE=$(MODE) TOPOLOGY=$(TOPOLOGY) \
+		$(GO) test -count=1 -timeout 0 -v -run '^TestChaos$$' ./chaos/
 
 clean:
 	rm -rf bin bench/node_modules conformance/node_modules

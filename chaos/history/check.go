@@ -14,6 +14,11 @@ type Config struct {
 	Settle     time.Duration
 	JoinGrace  time.Duration
 	AtMostOnce bool
+	// Logged is set where the sockets of the emitting node are served from the same
+	// log as all others, and the reasons to miss a message count for them too.
+	Logged bool
+	// Repeats is set where a message may come twice: Report.Repeats counts such.
+	Repeats bool
 }
 
 const never = math.MaxInt64
@@ -209,6 +214,8 @@ func (c *checker) takeDelivery(e Event) {
 		ch.got[e.Emitter] = got
 	}
 	switch top := ch.top[e.Emitter]; {
+	case got[e.Seq] && c.cfg.Repeats:
+		c.rep.Repeats++
 	case got[e.Seq]:
 		c.rep.found(Finding{What: Duplicate, Client: e.Client, Node: m.node, Emitter: e.Emitter, Seq: e.Seq, At: e.At})
 	case e.Seq < top:
@@ -230,10 +237,10 @@ func (c *checker) judge(ch *chain) {
 			continue
 		}
 		switch local := c.local(ch, m); {
-		case !local && m.told:
-			c.rep.Told++
 		case !local && c.inGap(ch, m):
 			c.rep.InGap++
+		case !local && m.told:
+			c.rep.Told++
 		default:
 			c.rep.found(Finding{What: Missing, Client: ch.client, Node: m.node, Emitter: m.emitter, Seq: m.seq, At: m.begin, Local: local})
 		}
@@ -254,7 +261,7 @@ func (c *checker) entitled(ch *chain, m *message) bool {
 // to need a recovery.
 func (c *checker) local(ch *chain, m *message) bool {
 	for _, s := range ch.sessions {
-		if s.node == m.node && s.ready <= m.begin && m.begin < s.end {
+		if !c.cfg.Logged && s.node == m.node && s.ready <= m.begin && m.begin < s.end {
 			return len(ch.sessions) == 1 || s.end == never || s.end-m.begin >= int64(c.cfg.Settle)
 		}
 	}

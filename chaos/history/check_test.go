@@ -94,6 +94,7 @@ var cases = []struct {
 	{"a message is lost", strict, func(r *run) { r.lose(5) }, verdict{missing: 1}},
 	{"the last message is lost", strict, func(r *run) { r.lose(10) }, verdict{missing: 1}},
 	{"a message comes twice", strict, func(r *run) { r.deliver(1, 5, 520*ms) }, verdict{duplicates: 1}},
+	{"a message comes twice and may", Config{Repeats: true}, func(r *run) { r.deliver(1, 5, 820*ms) }, verdict{}},
 	{"two messages change places", strict, func(r *run) {
 		r.change(Deliver, 5, func(e *Event) { e.At = 610 * ms })
 	}, verdict{reordered: 1}},
@@ -188,6 +189,11 @@ var cases = []struct {
 		r.connect("c", 2, "x", 870*ms, true)
 		r.deliver(2, 9, 905*ms)
 		r.deliver(2, 10, 1005*ms)
+	}, verdict{inGap: 1}},
+	{"a client of the emitting node has the excuses of others over a log", Config{Logged: true}, func(r *run) {
+		r.change(Ready, 0, func(e *Event) { e.Node = "a" })
+		r.lose(5)
+		r.gap("a", 450*ms, 550*ms)
 	}, verdict{inGap: 1}},
 	{"a client that is not in the room", strict, func(r *run) {
 		r.lose(5)

@@ -33,8 +33,8 @@
 //     gap begins Config.Margin early, for messages on their way when it began
 //     (Report.InGap).
 //
-// Neither reason counts for the sockets of the emitting node: they are served
-// whatever Redis does. Everything else is a finding: missing without a reason, the
+// Neither reason counts for the sockets of the emitting node, which are served
+// whatever Redis does, unless Config.Logged says otherwise. Everything else is a finding: missing without a reason, the
 // same message twice in one chain, an older message of an emitter after a newer one,
 // and a message nobody emitted. An emitter emits to one room only, because order is
 // promised per node and room.

@@ -103,6 +103,9 @@ func WriteExcerpt(w io.Writer, events []Event, f Finding) error {
 }
 
 func (f Finding) concerns(e Event) bool {
+	if e.Kind == Gap || e.Kind == Exit || e.Kind == Fault {
+		return e.At >= f.At-excerptBefore
+	}
 	if e.At < f.At-excerptBefore || e.At > f.At+excerptAfter {
 		return false
 	}

@@ -47,6 +47,8 @@ type Report struct {
 	// Due counts what chains were entitled to; InGap and Told what of it is missing
 	// inside a gap the receiving node reported, and reported by the emitting one.
 	Due, InGap, Told int
+	// Repeats counts messages that came again where that is allowed.
+	Repeats int
 	// Recovered and NotRecovered count the sessions of clients that came back.
 	Recovered, NotRecovered int
 	// Gaps and Faults count by reason.
@@ -84,6 +86,7 @@ func (r *Report) Add(other *Report) {
 	r.Due += other.Due
 	r.InGap += other.InGap
 	r.Told += other.Told
+	r.Repeats += other.Repeats
 	r.Recovered += other.Recovered
 	r.NotRecovered += other.NotRecovered
 	addAll(&r.Gaps, other.Gaps)
@@ -109,7 +112,7 @@ func (r *Report) String() string {
 	}{
 		{"emitted", r.Emitted}, {"delivered", r.Delivered}, {"due", r.Due},
 		{"missing inside gaps", r.InGap}, {"missing, reported by emitter", r.Told},
-		{"missing outside gaps", r.Count(Missing)}, {"duplicates", r.Count(Duplicate)},
+		{"missing outside gaps", r.Count(Missing)}, {"duplicates", r.Count(Duplicate)}, {"repeats, allowed", r.Repeats},
 		{"reordered", r.Count(Reordered)}, {"never emitted", r.Count(Unknown)},
 		{"recovered", r.Recovered}, {"not recovered", r.NotRecovered},
 	} {
