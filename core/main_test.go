@@ -21,6 +21,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		memoryChild()
 	}
+	if u := os.Getenv(nodeEnv); u != "" {
+		nodeChild(u)
+	}
 	goleak.VerifyTestMain(m)
 }
 
