@@ -125,5 +125,4 @@ recoveryCases["recovery, node killed"].unavailable = (wire, from, to) =>
 function unrecoverable(wire, from, to) {
   if (wire === "streams/csr") return "in the columns of streams";
   if (wire !== "streams") return "the reference recovers over streams only: pub/sub keeps nothing";
-  if ([from, to].includes("go") && !process.env.CONFORMANCE_RECOVERY) return "not yet: Go recovers on one node only";
 }

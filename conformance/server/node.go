@@ -155,6 +155,7 @@ func (c *nodeConfig) adapterURL() (string, error) {
 	case "streams":
 		u.Scheme += "+streams"
 		query.Set("stream", c.Key)
+		query.Set("session_key_prefix", c.Key+":session:")
 		query.Set("stream_count", strconv.Itoa(max(c.StreamCount, 1)))
 	default:
 		return "", fmt.Errorf("unknown adapter %q", c.Adapter)

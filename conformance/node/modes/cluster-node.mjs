@@ -22,6 +22,7 @@ export async function startClusterNode() {
   const parser = known(parsers, config.parser ?? "default", "parser");
   const adapter = await known(adapters, config.adapter ?? "none", "adapter")(config);
   const httpServer = createServer((req, res) => res.writeHead(404).end());
+  httpServer.keepAliveTimeout = 0; // or it closes connections of the driver that are about to be used again
   const io = new Server(httpServer, {
     cors: { origin: "*" },
     maxHttpBufferSize: 5e6,
