@@ -109,7 +109,7 @@ type Remote struct {
 type PartialError struct {
 	Op      string   // the operation, such as "FetchSockets"
 	Missing int      // how many answers did not arrive
-	Nodes   []NodeID // the nodes that did not answer, where they are known
+	Nodes   []NodeID // the nodes that did not answer, where they are known: ids, or name/id
 	Err     error    // why waiting ended; matches context.DeadlineExceeded on a timeout
 }
 
@@ -226,6 +226,13 @@ type RoomObserver interface {
 	// RoomEvent reports a change. Calls come in the order of the changes, with no
 	// lock of the adapter held, and must not block.
 	RoomEvent(c RoomChange, r Room, m Member)
+}
+
+// Cutter is implemented by hosts that can close the connection of a socket
+// without a word of Socket.IO, so that its client connects again. It closes all
+// namespaces of the connection. Cut does not block.
+type Cutter interface {
+	Cut(m Member)
 }
 
 // RoomChange says what happened to a room.

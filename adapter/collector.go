@@ -25,9 +25,17 @@ type Collector struct {
 	stale   bool       // sources may count a node that is gone
 	nodes   map[NodeID]*tally
 	missing int // answers announced and not yet received
+	lost    loss
 	replies []Reply
 	ended   bool
 	wake    chan struct{} // capacity 1
+}
+
+// loss is what nodes that died took with them.
+type loss struct {
+	answers int
+	nodes   []NodeID
+	err     error
 }
 
 // tally is what one node announced and delivered.
@@ -139,6 +147,29 @@ func (c *Collector) Forget(node NodeID) {
 	c.signalLocked()
 }
 
+// Lose stops waiting for the answers that node, which died, still owes: when all
+// others have come, the wait ends with a *PartialError that names it as name and
+// has err. It does nothing for a node that owes nothing.
+func (c *Collector) Lose(node, name NodeID, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.tallyLocked(node)
+	if c.ended || t.gone || t.reported && t.pending <= 0 || !t.reported && c.sources <= 0 {
+		return
+	}
+	owes := t.pending
+	c.missing -= t.pending
+	if !t.reported {
+		c.sources--
+		owes = max(owes, 1)
+	}
+	t.pending, t.reported, t.gone = 0, true, true
+	c.lost.answers += owes
+	c.lost.nodes = append(c.lost.nodes, name)
+	c.lost.err = err
+	c.signalLocked()
+}
+
 // recounted takes the number of sources that exist now. Those that have appeared
 // since the request cannot be told from those that were asked: they can only
 // prolong the wait.
@@ -180,6 +211,9 @@ func (c *Collector) All(ctx context.Context, h Hooks) iter.Seq2[Reply, error] {
 				}
 			}
 			if done {
+				if err := c.losses(); err != nil {
+					yield(Reply{}, err)
+				}
 				return
 			}
 			if len(ready) > 0 {
@@ -203,14 +237,33 @@ func (c *Collector) finish(ctx context.Context, h Hooks, yield func(Reply, error
 			return
 		}
 	}
+	lost := c.losses()
 	if done {
+		if lost != nil {
+			yield(Reply{}, lost)
+		}
 		return
 	}
 	err := &PartialError{Op: c.op, Missing: c.owed(), Err: CauseOf(ctx)}
 	if h.Silent != nil {
 		err.Nodes = h.Silent()
 	}
+	if lost != nil {
+		err.Missing += lost.Missing
+		err.Nodes = append(err.Nodes, lost.Nodes...)
+		err.Err = errors.Join(err.Err, lost.Err)
+	}
 	yield(Reply{}, err)
+}
+
+// losses returns what lost nodes owed; nil when none is lost.
+func (c *Collector) losses() *PartialError {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.lost.nodes) == 0 {
+		return nil
+	}
+	return &PartialError{Op: c.op, Missing: c.lost.answers, Nodes: slices.Clone(c.lost.nodes), Err: c.lost.err}
 }
 
 // CauseOf returns why ctx ended: an error that matches both ctx.Err and

@@ -20,18 +20,20 @@ type Adapter struct {
 	*memory.Adapter
 
 	// Immutable after Provider.Open.
-	p    *Provider
-	host adapter.Host
-	ns   string
-	self adapter.NodeID
-	att  Attachment
-	rec  *recovering // nil without recovery
+	p     *Provider
+	host  adapter.Host
+	ns    string
+	self  adapter.NodeID
+	epoch uint64 // 0: no extensions
+	att   Attachment
+	rec   *recovering // nil without recovery
 
 	emitter bool // of OpenEmitter
 
 	requests requests
 	answers  answers
 	nodes    nodes
+	seqs     sequences
 
 	closed    atomic.Bool
 	closeOnce sync.Once
@@ -49,9 +51,14 @@ func newAdapter(p *Provider, h adapter.Host) *Adapter {
 	a.requests.init()
 	a.answers.init()
 	a.nodes.init()
+	a.seqs.init()
+	if !p.opts.NoExtensions {
+		a.epoch = newEpoch()
+	}
 	user := p.opts.Rooms
 	a.Adapter = memory.New(h, memory.Options{
 		RoomCreated: func(ns string, r adapter.Room) {
+			a.seqs.dropRoom(r)
 			a.att.RoomCreated(r)
 			if user.RoomCreated != nil {
 				user.RoomCreated(ns, r)
@@ -100,9 +107,19 @@ func (a *Adapter) publish(m *Message) error {
 		return adapter.ErrClosed
 	}
 	m.From, m.Namespace = a.self, a.ns
-	volatile := m.Target.Flags.Has(adapter.Volatile) && m.Kind == Broadcast && m.RequestID == ""
+	a.extend(m)
+	volatile := m.Target.Flags.Has(adapter.Volatile) && m.Kind == Broadcast && m.RequestID == "" || isBeat(m.Kind)
 	return a.p.pub.out.push(newOutgoing(m, volatile), false)
 }
+
+// extend marks m as a message with extensions.
+func (a *Adapter) extend(m *Message) {
+	if a.epoch != 0 {
+		m.Ext.Version, m.Ext.Epoch = ExtVersion, a.epoch
+	}
+}
+
+func isBeat(k Kind) bool { return k == Heartbeat || k == InitialHeartbeat }
 
 // reply queues an answer to the node that sent req.
 func (a *Adapter) reply(req *Message, m *Message) { a.replyLater(req, m, nil) }
@@ -111,6 +128,9 @@ func (a *Adapter) reply(req *Message, m *Message) { a.replyLater(req, m, nil) }
 // on the replier's goroutine.
 func (a *Adapter) replyLater(req *Message, m *Message, build func(*Message)) {
 	m.From, m.Namespace, m.RequestID = a.self, a.ns, req.RequestID
+	if req.From != "" { // else it is an old form, whose answers are exact
+		a.extend(m)
+	}
 	it := outgoing{m: m, to: req.From, build: build, size: sizeOf(m), at: time.Now()}
 	// What does not fit is counted by the queue; the requester times out.
 	_ = a.p.replies.out.push(it, false)
@@ -211,6 +231,7 @@ func (a *Adapter) close(ctx context.Context) error {
 	}
 	flushed := make(chan struct{})
 	m := &Message{Kind: AdapterClose, From: a.self, Namespace: a.ns}
+	a.extend(m)
 	if a.p.pub.out.push(outgoing{m: m, size: sizeOf(m), at: time.Now(), done: flushed}, true) == nil {
 		select {
 		case <-flushed:

@@ -69,6 +69,8 @@ type Message struct {
 	Count int
 	// Token tells a message in a log from the others of its sender; zero is none.
 	Token uint64
+	// Ext is what only nodes of this kind add.
+	Ext Ext
 }
 
 // Receiver takes what a Bus received for one attachment: messages of one sender
@@ -81,13 +83,18 @@ type Receiver func(m *Message, at adapter.Offset)
 type Attach struct {
 	Namespace string
 	// Self is what this node's messages carry as From; the bus drops messages it
-	// reads back with this sender before decoding the rest, where the wire allows.
+	// reads back with this sender before decoding the rest, where the wire allows,
+	// but not heartbeats: one with an epoch of another node tells of two nodes with
+	// one id.
 	Self adapter.NodeID
 	// Receive takes messages of other nodes, and answers to this one.
 	Receive Receiver
 	// HasRoom reports whether a room has a local member, so that a message for
 	// one room that is not here can be dropped before it is decoded.
 	HasRoom func(adapter.Room) bool
+	// Skipped is told of messages the bus dropped for that reason although they have
+	// a number in a lane for all. It does not block; nil means nobody.
+	Skipped func(from adapter.NodeID, x Ext)
 	// Emitter marks a process that serves no sockets: it is to get answers and
 	// nothing else, and nobody may count it as a node.
 	Emitter bool
@@ -104,7 +111,8 @@ type Bus interface {
 	// namespace. It returns one offset per message where the bus has a log, else
 	// nil. It is called by one goroutine per provider, may block until ctx is done
 	// and must not keep batch. Kinds the wire has no form for, such as
-	// AdapterClose on some, are skipped without an error.
+	// AdapterClose on some, are skipped without an error. m.Ext goes along where
+	// its Version is not 0, and so does m.Packet.Meta.
 	//
 	// An error is for the unsent tail, which will be published again: a
 	// *PublishError tells where the tail begins, any other error means that
@@ -126,8 +134,7 @@ type Attachment interface {
 	// Peers counts the nodes attached to the namespace, this one included unless it
 	// is an emitter's. A bus
 	// that learns that a node died tells the Receiver with an AdapterClose from
-	// it, after it has stopped counting it. Heartbeats, where a wire has them, are
-	// the bus's own affair.
+	// it, after it has stopped counting it.
 	Peers(ctx context.Context) (int, error)
 	// RoomCreated and RoomDeleted tell which rooms have local members, socket
 	// rooms included, for buses that subscribe per room. They never block, are

@@ -28,7 +28,7 @@ func fleet(t *testing.T, n int) []*member {
 	for i := range list {
 		m := &member{bus: loop.Bus(), sock: adaptertest.NewSocket(fmt.Sprintf("socket-%d", i))}
 		m.p = cluster.NewProvider(m.bus, cluster.Options{})
-		a, err := m.p.Open(t.Context(), adaptertest.NewHost("/", "n"))
+		a, err := m.p.Open(t.Context(), adaptertest.NewHost("/", fmt.Sprint("node", i)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +83,7 @@ func TestAPausedNodeIsNamedAndCatchesUp(t *testing.T) {
 	if !errors.As(err, &partial) || !errors.Is(err, context.DeadlineExceeded) || len(list) != 2 {
 		t.Fatalf("FetchSockets: %d sockets, %v", len(list), err)
 	}
-	if partial.Missing != 1 || len(partial.Nodes) != 1 || partial.Nodes[0] != nodes[2].a.Self() {
+	if partial.Missing != 1 || len(partial.Nodes) != 1 || partial.Nodes[0] != "node2/"+nodes[2].a.Self() {
 		t.Errorf("%v, want %s missing", err, nodes[2].a.Self())
 	}
 	if err := nodes[0].a.Broadcast(packet(1), adapter.Target{}); err != nil {

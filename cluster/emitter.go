@@ -29,6 +29,9 @@ func (p *Provider) Emit(m *Message) error {
 	if m.RequestID == "" {
 		m.From = EmitterID
 	}
+	if m.Packet != nil && m.Packet.Meta != (adapter.Meta{}) && !p.opts.NoExtensions {
+		m.Ext.Version = ExtVersion
+	}
 	volatile := m.Target.Flags.Has(adapter.Volatile) && m.Kind == Broadcast && m.RequestID == ""
 	return p.pub.out.push(newOutgoing(m, volatile), false)
 }
@@ -39,7 +42,7 @@ func (p *Provider) Emit(m *Message) error {
 // namespace has one adapter of a provider at a time.
 func (p *Provider) OpenEmitter(ctx context.Context, namespace string) (*Adapter, error) {
 	a := newAdapter(p, bystander{namespace, p.opts.Logger})
-	a.self, a.emitter = emitterPrefix+newID(), true
+	a.self, a.emitter, a.epoch = emitterPrefix+newID(), true, 0
 	if err := p.attach(ctx, a); err != nil {
 		return nil, err
 	}

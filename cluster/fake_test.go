@@ -122,6 +122,13 @@ type rig struct {
 
 func newRig(t *testing.T, opts Options) *rig {
 	t.Helper()
+	opts.NoExtensions = true
+	return newExtRig(t, opts)
+}
+
+// newExtRig is newRig with extensions.
+func newExtRig(t *testing.T, opts Options) *rig {
+	t.Helper()
 	opts.Logger = slog.New(slog.DiscardHandler)
 	r := &rig{bus: &fakeBus{peers: 2}, host: adaptertest.NewHost("/", "here")}
 	r.p = NewProvider(r.bus, opts)

@@ -68,6 +68,11 @@ func (a *recovering) lost() {
 // read delivers an event of another node.
 func (a *recovering) read(m *Message, at adapter.Offset) {
 	a.p.received[m.Kind].Add(1)
+	if !a.isFresh(m, at) { // added twice: the first one counts
+		a.p.duplicates.Add(1)
+		a.pass(m, at)
+		return
+	}
 	a.nodes.heard(m.From)
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -51,6 +51,7 @@ type LoopbackBus struct {
 var (
 	_ Bus            = (*LoopbackBus)(nil)
 	_ RegistryHolder = (*LoopbackBus)(nil)
+	_ Layout         = (*LoopbackBus)(nil)
 )
 
 // Registry implements RegistryHolder: one for all nodes of the Loopback.
@@ -103,6 +104,9 @@ func (b *LoopbackBus) gate(ctx context.Context) error {
 		}
 	}
 }
+
+// Lane implements Layout: everything travels in one.
+func (b *LoopbackBus) Lane(*Message) (Lane, bool) { return Lane{Rooms: true}, true }
 
 // Publish implements Bus.
 func (b *LoopbackBus) Publish(ctx context.Context, batch []*Message) ([]adapter.Offset, error) {

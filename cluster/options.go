@@ -22,6 +22,23 @@ type Options struct {
 	// Older ones are dropped when publishing fails, and new ones are refused
 	// while the oldest is older. 0 means 5 s.
 	MaxOutboundAge time.Duration
+	// Lease is how long a node that is waited for may give no sign of life before
+	// the wait ends without it. 0 means 3 s.
+	Lease time.Duration
+	// Heartbeat is how often a node announces itself in each namespace, and so
+	// within which time the loss of the last message before a silence is noticed.
+	// A node without a sign of life for three times that is forgotten. 0 means 5 s;
+	// with more than 50 namespaces it is 100 ms for each.
+	Heartbeat time.Duration
+	// NoExtensions keeps messages exactly as the reference's. It turns off
+	// heartbeats, sequence numbers and adapter.Meta. Peers of the reference ignore
+	// extensions; nodes with and without them understand each other.
+	NoExtensions bool
+	// OnGap is told of every time in which messages of other nodes may have been
+	// missed. It must not block. nil means nobody.
+	OnGap func(Gap)
+	// GapPolicy says what else happens then. Empty means GapNotify.
+	GapPolicy GapPolicy
 	// Rooms is told of changes of local rooms.
 	Rooms memory.Options
 	// Logger receives failures to publish. nil means slog.Default().
@@ -33,6 +50,8 @@ const (
 	defaultOutboundBytes   = 8 << 20
 	defaultOutboundCount   = 10_000
 	defaultOutboundAge     = 5 * time.Second
+	defaultLease           = 3 * time.Second
+	defaultHeartbeat       = 5 * time.Second
 
 	// maxAnswerTimeout bounds how long a remote requester can make this node keep
 	// the acknowledgements of its sockets.
@@ -44,6 +63,8 @@ func (o Options) withDefaults() Options {
 	o.MaxOutboundBytes = positive(o.MaxOutboundBytes, defaultOutboundBytes)
 	o.MaxOutboundMessages = positive(o.MaxOutboundMessages, defaultOutboundCount)
 	o.MaxOutboundAge = positive(o.MaxOutboundAge, defaultOutboundAge)
+	o.Lease = positive(o.Lease, defaultLease)
+	o.Heartbeat = positive(o.Heartbeat, defaultHeartbeat)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}

@@ -3,8 +3,10 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/socketfleet/socketfleet/adapter"
 )
@@ -13,19 +15,28 @@ import (
 type Provider struct {
 	// Immutable after NewProvider.
 	bus     Bus
+	layout  Layout // nil: messages have no numbers
 	opts    Options
 	pub     *publisher
 	replies *replier
 	saver   *saver
 	stop    context.CancelFunc
+	rest    context.CancelFunc // stops the keeper
 	running sync.WaitGroup
+
+	wake chan struct{} // capacity 1: connections are to be cut
 
 	received [256]atomic.Uint64 // by Kind
 	late     atomic.Uint64
 
+	gaps                                         gaps
+	duplicates, missing, lost, twins, cutSockets atomic.Uint64
+
 	mu       sync.Mutex // guards the following; leaf lock
 	closed   bool
 	adapters map[*Adapter]struct{}
+	twinAt   time.Time // when another node with an id of ours was noticed
+	twinID   string
 }
 
 var (
@@ -41,16 +52,24 @@ func NewProvider(bus Bus, opts Options) *Provider {
 	p := &Provider{
 		bus:      bus,
 		opts:     opts,
-		pub:      &publisher{bus: bus, out: newOutbox(&opts), log: opts.Logger},
+		pub:      &publisher{bus: newNumbering(bus), out: newOutbox(&opts), log: opts.Logger},
 		replies:  &replier{bus: bus, out: newReplybox(&opts)},
 		stop:     stop,
+		wake:     make(chan struct{}, 1),
 		adapters: make(map[*Adapter]struct{}),
 	}
 	p.saver = newSaver(bus, opts.Logger, func(run func(context.Context)) {
 		p.running.Go(func() { run(ctx) })
 	})
+	p.layout, _ = bus.(Layout)
+	if r, ok := bus.(GapReporter); ok {
+		r.ReportGaps(p.gap)
+	}
 	p.running.Go(func() { p.pub.run(ctx) })
 	p.running.Go(func() { p.replies.run(ctx) })
+	keep, rest := context.WithCancel(ctx)
+	p.rest = rest
+	p.running.Go(func() { (&keeper{p: p}).run(keep) })
 	return p
 }
 
@@ -75,7 +94,10 @@ func (p *Provider) attach(ctx context.Context, a *Adapter) error {
 	if !p.add(a) {
 		return adapter.ErrClosed
 	}
-	attach := Attach{Namespace: a.ns, Self: a.self, Receive: a.receive, HasRoom: a.HasRoom, Emitter: a.emitter}
+	began := time.Now()
+	attach := Attach{
+		Namespace: a.ns, Self: a.self, Receive: a.receive, HasRoom: a.HasRoom, Skipped: a.skipped, Emitter: a.emitter,
+	}
 	if a.rec != nil {
 		attach.Receive, attach.Log = a.rec.receive, true
 	}
@@ -85,12 +107,16 @@ func (p *Provider) attach(ctx context.Context, a *Adapter) error {
 		return fmt.Errorf("socketio: join namespace %s: %w", a.ns, err)
 	}
 	a.att = att
+	// Until now a part of what others sent could come.
+	p.gaps.excuse(Gap{Namespace: a.ns, From: began, To: time.Now()})
+	a.announce(InitialHeartbeat, p.beatEvery(p.len()))
 	return nil
 }
 
 // Close implements adapter.Provider. It closes the adapters that are still open,
 // publishes what is queued until ctx is done, and closes the bus.
 func (p *Provider) Close(ctx context.Context) error {
+	p.rest()
 	for _, a := range p.shut() {
 		_ = a.Close(ctx) // the bus is closed below in any case
 	}
@@ -111,11 +137,28 @@ func (p *Provider) shut() []*Adapter {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
+	return p.openLocked()
+}
+
+// open returns the adapters that are not closed.
+func (p *Provider) open() []*Adapter {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.openLocked()
+}
+
+func (p *Provider) openLocked() []*Adapter {
 	open := make([]*Adapter, 0, len(p.adapters))
 	for a := range p.adapters {
 		open = append(open, a)
 	}
 	return open
+}
+
+func (p *Provider) len() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.adapters)
 }
 
 func (p *Provider) add(a *Adapter) bool {
@@ -135,8 +178,19 @@ func (p *Provider) remove(a *Adapter) {
 }
 
 // Health implements adapter.HealthReporter. A bus that does not report its
-// health is up.
+// health is up. LastError tells of another node with an id of this one for a
+// minute.
 func (p *Provider) Health() adapter.Health {
+	h := p.busHealth()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.twinID != "" && time.Since(p.twinAt) < twinMemory {
+		h.LastError = "two nodes have the id " + strconv.Quote(p.twinID)
+	}
+	return h
+}
+
+func (p *Provider) busHealth() adapter.Health {
 	if h, ok := p.bus.(adapter.HealthReporter); ok {
 		return h.Health()
 	}
@@ -158,6 +212,12 @@ type Stats struct {
 	Received        map[Kind]uint64 // messages of other nodes
 	Unknown         uint64          // received messages of unknown kinds
 	RequestsPending int
+	Duplicates      uint64             // messages dropped because they had come before
+	Missing         uint64             // numbered messages that did not come, inside of reported gaps too
+	Gaps            map[GapKind]uint64 // by kind
+	GapDisconnects  uint64             // sockets cut because of GapDisconnect
+	NodesLost       uint64             // peers taken out because they were silent
+	Twins           uint64             // messages that show another node with an id of this one
 	Bus             BusHealth
 }
 
@@ -176,6 +236,12 @@ func (p *Provider) Stats() Stats {
 		RepliesDropped: rep.dropped + rep.refused,
 		RepliesLate:    p.late.Load(),
 		Received:       make(map[Kind]uint64),
+		Duplicates:     p.duplicates.Load(),
+		Missing:        p.missing.Load(),
+		Gaps:           p.gaps.counts(),
+		GapDisconnects: p.cutSockets.Load(),
+		NodesLost:      p.lost.Load(),
+		Twins:          p.twins.Load(),
 		Bus:            p.Health(),
 	}
 	for i := range p.received {
@@ -186,13 +252,7 @@ func (p *Provider) Stats() Stats {
 			s.Unknown += n
 		}
 	}
-	p.mu.Lock()
-	open := make([]*Adapter, 0, len(p.adapters))
-	for a := range p.adapters {
-		open = append(open, a)
-	}
-	p.mu.Unlock()
-	for _, a := range open {
+	for _, a := range p.open() {
 		s.RequestsPending += a.requests.len()
 	}
 	return s

@@ -4,17 +4,26 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/socketfleet/socketfleet/adapter"
 )
 
 // receive applies a message of another node. It is the bus's Receiver and does
 // not block: it touches memory and queues.
-func (a *Adapter) receive(m *Message, _ adapter.Offset) {
-	if m == nil || m.From == a.self {
+func (a *Adapter) receive(m *Message, at adapter.Offset) {
+	if m == nil {
+		return
+	}
+	if m.From == a.self {
+		a.own(m)
 		return
 	}
 	a.p.received[m.Kind].Add(1)
+	if !a.isFresh(m, at) {
+		a.p.duplicates.Add(1)
+		return
+	}
 	if m.Kind == AdapterClose {
 		a.forget(m.From)
 		return
@@ -26,6 +35,8 @@ func (a *Adapter) receive(m *Message, _ adapter.Offset) {
 	}
 	m.Target.Flags &^= adapter.Local
 	switch m.Kind {
+	case Heartbeat, InitialHeartbeat:
+		a.heartbeat(m)
 	case Broadcast:
 		a.deliver(m)
 	case SocketsJoin:
@@ -43,12 +54,58 @@ func (a *Adapter) receive(m *Message, _ adapter.Offset) {
 	}
 }
 
+// own looks at a message that came back: one this node did not send shows that
+// another node has its id.
+func (a *Adapter) own(m *Message) {
+	if isBeat(m.Kind) && m.Ext.Version > 0 && m.Ext.Epoch != a.epoch {
+		a.p.twin("adapter id", a.self)
+	}
+}
+
+// isFresh reports whether m has not been received before, as far as its number
+// tells.
+func (a *Adapter) isFresh(m *Message, at adapter.Offset) bool {
+	if m.Ext.Seq == 0 || a.p.layout == nil {
+		return true
+	}
+	lane, ok := a.p.laneOf(m, at)
+	return !ok || a.seqs.fresh(m.From, lane, m.Ext, time.Now())
+}
+
+// laneOf returns the lane in which the sender of m, which may subscribe otherwise
+// than this node, numbered it. It is not ok when this node cannot follow that.
+func (p *Provider) laneOf(m *Message, at adapter.Offset) (Lane, bool) {
+	mine, ok := p.layout.Lane(m)
+	if !m.Kind.Known() {
+		mine, ok = Lane{Log: at != "", Rooms: true}, true
+	}
+	switch m.Ext.Scope {
+	case ScopeShared:
+		return Lane{Log: mine.Log}, ok
+	case ScopeAll:
+		return Lane{Log: mine.Log, Rooms: true}, ok && mine.Rooms
+	case ScopeRoom:
+		if len(m.Target.Rooms) == 1 {
+			return Lane{Room: m.Target.Rooms[0]}, true
+		}
+	}
+	return Lane{}, false
+}
+
+// skipped counts a message the bus did not read.
+func (a *Adapter) skipped(from adapter.NodeID, x Ext) {
+	if x.Scope == ScopeAll && !a.seqs.fresh(from, Lane{Rooms: true}, x, time.Now()) {
+		a.p.duplicates.Add(1)
+	}
+}
+
 // forget ends all waits for a node that left.
 func (a *Adapter) forget(id adapter.NodeID) {
 	if id == "" || IsEmitter(id) {
 		return
 	}
 	a.nodes.gone(id)
+	a.seqs.dropNode(id)
 	for _, r := range a.requests.all() {
 		r.answers.Forget(id)
 	}

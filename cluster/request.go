@@ -17,6 +17,7 @@ const peersTimeout = time.Second
 type request struct {
 	// Immutable after begin.
 	id      string
+	began   time.Time
 	peers   int // nodes asked
 	answers *adapter.Collector
 	cancel  context.CancelCauseFunc
@@ -107,6 +108,18 @@ func (q *requests) all() []*request {
 	return list
 }
 
+// waiting reports whether a request from before t is pending.
+func (q *requests) waiting(t time.Time) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, r := range q.pending {
+		if !r.began.After(t) {
+			return true
+		}
+	}
+	return false
+}
+
 // end cancels what is pending and refuses what comes later.
 func (q *requests) end() {
 	q.mu.Lock()
@@ -133,7 +146,7 @@ func (a *Adapter) bound(ctx context.Context) (context.Context, context.CancelCau
 // begin registers a request to peers nodes, before it is published so that no
 // answer is missed. It ends with ctx, whether or not somebody waits for it.
 func (a *Adapter) begin(ctx context.Context, c *adapter.Collector, peers int, cancel context.CancelCauseFunc) (*request, bool) {
-	r := &request{id: newID(), peers: peers, answers: c, cancel: cancel, from: make(map[adapter.NodeID]bool)}
+	r := &request{id: newID(), began: time.Now(), peers: peers, answers: c, cancel: cancel, from: make(map[adapter.NodeID]bool)}
 	if !a.requests.add(r) {
 		return nil, false
 	}
@@ -174,12 +187,18 @@ func (a *Adapter) others(ctx context.Context) (int, error) {
 	return n - 1, nil
 }
 
-// silent names the nodes r still waits for, if every answer named its sender.
+// silent names the nodes r still waits for. When not every answer named its
+// sender, these are of those that would have.
 func (a *Adapter) silent(r *request) []adapter.NodeID {
-	if r.anonymous() {
-		return nil
+	known := a.nodes.leased()
+	if !r.anonymous() {
+		known = a.nodes.recent(r.peers)
 	}
-	return r.answers.Silent(a.nodes.recent(r.peers))
+	ids := r.answers.Silent(known)
+	for i, id := range ids {
+		ids[i] = a.nodes.name(id)
+	}
+	return ids
 }
 
 // stream yields r's answers.
@@ -285,12 +304,21 @@ func (a *Adapter) FetchSockets(ctx context.Context, t adapter.Target) ([]adapter
 	return append(list, sockets...), err
 }
 
-// AllRooms implements adapter.RoomLister: the rooms of all nodes, each once. Wires
-// without that request answer with a *PartialError.
+// AllRooms implements adapter.RoomLister: the rooms of all nodes, each once.
+// Where the wire has no such request it asks for all sockets.
 func (a *Adapter) AllRooms(ctx context.Context) ([]adapter.Room, error) {
 	rooms := a.Rooms()
-	r, err := a.gather(ctx, "AllRooms", &Message{Kind: AllRooms})
-	_, more := r.gathered()
+	m := &Message{Kind: AllRooms}
+	if a.p.layout != nil {
+		if _, ok := a.p.layout.Lane(m); !ok {
+			m.Kind = FetchSockets
+		}
+	}
+	r, err := a.gather(ctx, "AllRooms", m)
+	sockets, more := r.gathered()
+	for i := range sockets {
+		more = append(more, sockets[i].Rooms...)
+	}
 	seen := make(map[adapter.Room]bool, len(rooms)+len(more))
 	for _, name := range rooms {
 		seen[name] = true

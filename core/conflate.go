@@ -12,8 +12,8 @@ import (
 // it, attachments included. A client that reads slowly then gets the newest price,
 // position or state instead of all of them, and falls behind no further. The key
 // counts per client and namespace, whatever the event's name; an empty key does
-// nothing. The key reaches nodes of this kind where the adapter carries it; Node.js
-// nodes deliver every event.
+// nothing. The key reaches the other nodes of this kind over Redis too, unless
+// cluster.Options.NoExtensions forbids it; Node.js nodes deliver every event.
 //
 // The new event takes the place of the old one, and so overtakes what was emitted
 // between the two: a key that always changes would otherwise wait for ever. All

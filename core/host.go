@@ -13,7 +13,10 @@ import (
 // host is a namespace as its adapter sees it.
 type host struct{ n *Namespace }
 
-var _ adapter.Host = (*host)(nil)
+var (
+	_ adapter.Host   = (*host)(nil)
+	_ adapter.Cutter = (*host)(nil)
+)
 
 func (h *host) Namespace() string    { return h.n.name }
 func (h *host) Node() adapter.NodeID { return h.n.srv.opts.NodeID }
@@ -37,6 +40,12 @@ func (h *host) Describe(m adapter.Member) adapter.Remote {
 }
 
 func (h *host) Disconnect(m adapter.Member, closeConn bool) { m.(*Socket).Disconnect(closeConn) }
+
+// Cut implements adapter.Cutter. The client sees a lost transport, and what was
+// queued before.
+func (h *host) Cut(m adapter.Member) {
+	m.(*Socket).client.sess.Close(engineio.Reason(ReasonForcedClose), true)
+}
 
 func (h *host) ServerEvent(p *adapter.Packet, ack func(adapter.Reply)) {
 	if !h.n.events.push(h.n.srv, maxServerEvents, func() { h.n.serverEvent(p, ack) }) {

@@ -55,6 +55,10 @@ func (c channels) target(m *cluster.Message) string {
 	case cluster.SocketsJoin, cluster.SocketsLeave, cluster.DisconnectSockets,
 		cluster.FetchSockets, cluster.ServerSideEmit, cluster.AllRooms, cluster.Sockets:
 		return c.request
+	case cluster.InitialHeartbeat, cluster.Heartbeat, cluster.AdapterClose:
+		if m.Ext.Version > 0 { // an extension
+			return c.request
+		}
 	}
 	return ""
 }

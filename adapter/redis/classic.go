@@ -72,7 +72,11 @@ func (d *classic) decode(to *member, channel, payload string) (m *cluster.Messag
 		m, err = decodeResponse(to.Namespace, []byte(payload))
 	default:
 		room, ok := ch.roomOf(channel)
-		if !ok || room != "" && !to.HasRoom(room) {
+		if !ok {
+			return nil, nil
+		}
+		if room != "" && !to.HasRoom(room) {
+			d.skip(to, payload)
 			return nil, nil
 		}
 		m, err = decodeBroadcast(to.Namespace, []byte(payload))
@@ -91,11 +95,23 @@ func (d *classic) decode(to *member, channel, payload string) (m *cluster.Messag
 func (d *classic) answer(to adapter.NodeID, m *cluster.Message) (string, []byte, error) {
 	ch := d.channels(m.Namespace)
 	channel := ch.response
-	if d.bus.opts.SpecificResponseChannel && to != "" && to != cluster.EmitterID && m.Kind != cluster.ServerSideEmitResponse {
+	if m.Kind == cluster.Heartbeat {
+		channel = ch.own(to) // peers of the reference need not see it
+	} else if d.bus.opts.SpecificResponseChannel && to != "" && to != cluster.EmitterID && m.Kind != cluster.ServerSideEmitResponse {
 		channel = ch.own(to)
 	}
 	payload, err := encodeAnswer(m)
 	return channel, payload, err
+}
+
+// lane counts the broadcasts to one room apart when that is how this node hears
+// them. The other nodes may differ.
+func (d *classic) lane(m *cluster.Message) (cluster.Lane, bool) {
+	ok := d.channels(m.Namespace).target(m) != ""
+	if !d.adaptive() {
+		return cluster.Lane{Rooms: true}, ok
+	}
+	return cluster.Lane{Room: oneRoom(m)}, ok
 }
 
 func (d *classic) letter(ctx context.Context, m *cluster.Message) (letter, error) {

@@ -289,6 +289,9 @@ func FuzzDecode(f *testing.F) {
 
 func reencode(t *testing.T, m *cluster.Message, enc func(*cluster.Message) ([]byte, error)) {
 	t.Helper()
+	if m.Kind == 0 {
+		return // of the future
+	}
 	if _, err := enc(m); err != nil {
 		t.Fatalf("%+v: %v", m, err)
 	}

@@ -14,14 +14,14 @@ var (
 	errElsewhere = errors.New("redis: message of another namespace")
 )
 
-// decodeBroadcast decodes [uid, packet, opts].
+// decodeBroadcast decodes [uid, packet, opts], and the extension behind it.
 func decodeBroadcast(namespace string, b []byte) (*cluster.Message, error) {
 	v, err := msgpack.Parse(b)
 	if err != nil {
 		return nil, err
 	}
 	m := &cluster.Message{Kind: cluster.Broadcast, Namespace: namespace}
-	n := 0
+	n, ext := 0, ""
 	for e := range v.Elements() {
 		switch n {
 		case 0:
@@ -30,6 +30,8 @@ func decodeBroadcast(namespace string, b []byte) (*cluster.Message, error) {
 			m.Packet, err = readPacket(namespace, e)
 		case 2:
 			m.Target, m.Timeout, err = wire.ReadOptions(e)
+		case 3:
+			ext, _ = e.Text()
 		}
 		if err != nil {
 			return nil, err
@@ -39,6 +41,7 @@ func decodeBroadcast(namespace string, b []byte) (*cluster.Message, error) {
 	if n < 3 {
 		return nil, errInvalid
 	}
+	wire.ReadExt(m, ext)
 	return m, nil
 }
 
@@ -66,6 +69,7 @@ type requestFields struct {
 	number             int
 	opts, data, packet msgpack.Value
 	rooms              msgpack.Value
+	ext                string
 	old                legacy
 }
 
@@ -85,6 +89,7 @@ func decodeRequest(namespace string, b []byte) (m *cluster.Message, old legacy, 
 	if err := f.fill(m); err != nil {
 		return nil, old, err
 	}
+	wire.ReadExt(m, f.ext)
 	return m, f.old, nil
 }
 
@@ -106,6 +111,8 @@ func (f *requestFields) read(m *cluster.Message, key string, v msgpack.Value) {
 		f.packet = v
 	case "rooms":
 		f.rooms = v
+	case "ext":
+		f.ext, _ = v.Text()
 	case "close":
 		m.Close = v.True()
 	case "sid":
@@ -148,8 +155,13 @@ func (f *requestFields) fill(m *cluster.Message) (err error) {
 		if m.Packet, err = readPacket(m.Namespace, f.packet); err == nil {
 			m.Target, m.Timeout, err = wire.ReadOptions(f.opts)
 		}
+	case reqNode + int(cluster.InitialHeartbeat), reqNode + int(cluster.Heartbeat), reqNode + int(cluster.AdapterClose):
+		m.Kind = cluster.Kind(f.number - reqNode)
 	default:
-		return errInvalid
+		if f.number <= reqBroadcastAck || f.number > maxFuture {
+			return errInvalid
+		}
+		m.RequestID = "" // a request of the future is counted, and nobody answers it
 	}
 	if needsID && m.RequestID == "" {
 		return errInvalid
@@ -171,8 +183,8 @@ func (f *requestFields) target(m *cluster.Message) (err error) {
 	return nil
 }
 
-// decodeResponse decodes what travels on a response channel. Answers do not say
-// who sent them.
+// decodeResponse decodes what travels on a response channel. Only nodes of this
+// kind say who they are.
 func decodeResponse(namespace string, b []byte) (*cluster.Message, error) {
 	v, err := msgpack.Parse(b)
 	if err != nil {
@@ -182,6 +194,11 @@ func decodeResponse(namespace string, b []byte) (*cluster.Message, error) {
 	f := responseFields{number: -1}
 	for key, val := range v.Fields() {
 		f.read(m, string(key), val)
+	}
+	if f.number == reqNode+int(cluster.Heartbeat) {
+		m.Kind = cluster.Heartbeat
+		wire.ReadExt(m, f.ext)
+		return m, nil
 	}
 	if err := f.fill(m); err != nil {
 		return nil, err
@@ -194,11 +211,16 @@ func decodeResponse(namespace string, b []byte) (*cluster.Message, error) {
 
 type responseFields struct {
 	number                                int
+	ext                                   string
 	sockets, rooms, data, packet, clients msgpack.Value
 }
 
 func (f *responseFields) read(m *cluster.Message, key string, v msgpack.Value) {
 	switch key {
+	case "uid":
+		m.From, _ = v.Text()
+	case "ext":
+		f.ext, _ = v.Text()
 	case "requestId":
 		m.RequestID, _ = v.Text()
 	case "type":

@@ -20,6 +20,12 @@ const (
 	reqBroadcast
 	reqBroadcastClientCount
 	reqBroadcastAck
+
+	// reqNode and above are requests of nodes of this kind: it is added to the Kind.
+	// The classic adapter ignores request numbers it does not know.
+	reqNode = 64
+	// maxFuture bounds the numbers that may be requests of the future.
+	maxFuture = 1 << 10
 )
 
 // encode returns what the classic adapter publishes for a message that is no
@@ -29,12 +35,19 @@ func encode(m *cluster.Message) ([]byte, error) {
 	if m.Kind == cluster.Broadcast && m.RequestID == "" {
 		t.Raw("[").Quote(m.From).Raw(",")
 		packet(&t, m)
-		t.Raw(",").Options(m.Target, m.Timeout, true).Raw("]")
+		t.Raw(",").Options(m.Target, m.Timeout, true)
+		if wire.HasExt(m) {
+			t.Raw(",").Quote(wire.Ext(m))
+		}
+		t.Raw("]")
 		return t.AppendPacked(nil)
 	}
 	t.Raw(jsonUID[:len(jsonUID)-1]).Quote(m.From)
 	if err := request(&t, m); err != nil {
 		return nil, err
+	}
+	if wire.HasExt(m) {
+		t.Raw(`,"ext":`).Quote(wire.Ext(m))
 	}
 	t.Raw("}")
 	if m.Kind == cluster.Broadcast || t.Binary() {
@@ -71,6 +84,8 @@ func request(t *wire.Text, m *cluster.Message) error {
 	case cluster.Broadcast:
 		packet(t.Int(reqBroadcast).Raw(`,"packet":`), m)
 		t.Raw(`,"opts":`).Options(m.Target, m.Timeout, true)
+	case cluster.InitialHeartbeat, cluster.Heartbeat, cluster.AdapterClose:
+		t.Int(reqNode + int(m.Kind))
 	default:
 		return fmt.Errorf("redis: no form for %v", m.Kind)
 	}
@@ -81,10 +96,17 @@ func options(t *wire.Text, m *cluster.Message) *wire.Text {
 	return t.Raw(`,"opts":`).Options(m.Target, 0, false)
 }
 
-// encodeAnswer returns what the classic adapter publishes for an answer.
+// encodeAnswer returns what the classic adapter publishes for an answer, and in
+// front of it, as an extension, who answers.
 func encodeAnswer(m *cluster.Message) ([]byte, error) {
+	if m.Kind == cluster.Heartbeat {
+		return encode(m)
+	}
 	var t wire.Text
 	t.Raw(`{`)
+	if m.Ext.Version > 0 {
+		t.Raw(`"uid":`).Quote(m.From).Raw(",")
+	}
 	switch m.Kind {
 	case cluster.ServerSideEmitResponse:
 		t.Raw(`"type":`).Int(reqServerSideEmit).Raw(",")

@@ -93,11 +93,22 @@ func (d *envelopes) letter(ctx context.Context, b *wireBus, m *cluster.Message) 
 // acknowledgements is for all nodes, because all of them are counted.
 func (d *envelopes) channel(m *cluster.Message) string {
 	public := d.public(m.Namespace)
-	if m.Kind == cluster.Broadcast && m.RequestID == "" && len(m.Target.Rooms) == 1 &&
-		d.ownChannel != nil && d.ownChannel(m.Target.Rooms[0]) {
-		return public + m.Target.Rooms[0] + "#"
+	if r := d.roomFor(m); r != "" {
+		return public + r + "#"
 	}
 	return public
+}
+
+// roomFor returns the room on whose channel m travels, empty for the public one.
+func (d *envelopes) roomFor(m *cluster.Message) adapter.Room {
+	if r := oneRoom(m); r != "" && d.ownChannel != nil && d.ownChannel(r) {
+		return r
+	}
+	return ""
+}
+
+func (d *envelopes) lane(m *cluster.Message) (cluster.Lane, bool) {
+	return cluster.Lane{Room: d.roomFor(m)}, m.Kind <= cluster.AdapterClose
 }
 
 // ends returns the last bytes of every envelope a node sends, as JSON and as

@@ -3,6 +3,7 @@ package redis
 import (
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/socketfleet/socketfleet/cluster"
@@ -35,6 +36,8 @@ type Options struct {
 	// Logger receives the loss and the return of the connection (warn, info) and
 	// dropped messages (debug). nil means slog.Default().
 	Logger *slog.Logger
+
+	gaps *gapHook
 }
 
 // Subscription says which broadcasts a node on the classic wire hears.
@@ -60,8 +63,9 @@ func (s Subscription) check() error {
 	return fmt.Errorf("socketio: redis: subscribe %q is not all or adaptive", s)
 }
 
-// GapKind says why messages may have been missed.
-type GapKind string
+// GapKind says why messages may have been missed. There is cluster.GapSequence
+// too.
+type GapKind = cluster.GapKind
 
 const (
 	// GapConnection: the subscription was lost, or deaf, and is up again.
@@ -78,14 +82,38 @@ const (
 )
 
 // Gap is a time in which messages of other nodes may have been missed.
-type Gap struct {
-	Kind     GapKind
-	From, To time.Time
-	// Dropped counts messages that arrived and were given up because this node
-	// was too slow. 0 when the connection was lost.
-	Dropped uint64
-	// Reason is a short text for logs.
-	Reason string
+type Gap = cluster.Gap
+
+// gapHook passes gaps on to the provider of the bus that found them, which counts
+// them and tells OnGap.
+type gapHook struct {
+	user func(Gap) // nil: nobody
+	fn   atomic.Pointer[func(Gap)]
+}
+
+func (h *gapHook) set(fn func(Gap)) { h.fn.Store(&fn) }
+
+func (h *gapHook) report(g Gap) {
+	switch fn := h.fn.Load(); {
+	case fn != nil:
+		(*fn)(g)
+	case h.user != nil:
+		h.user(g)
+	}
+}
+
+// bothGaps returns a function that calls those of a and b that are not nil.
+func bothGaps(a, b func(Gap)) func(Gap) {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	return func(g Gap) {
+		a(g)
+		b(g)
+	}
 }
 
 const (
@@ -113,6 +141,11 @@ func (o *Options) withDefaults() Options {
 	}
 	if out.Logger == nil {
 		out.Logger = slog.Default()
+	}
+	if out.gaps == nil {
+		out.gaps = &gapHook{user: out.OnGap}
+		out.Cluster.OnGap = bothGaps(out.Cluster.OnGap, out.OnGap)
+		out.OnGap = out.gaps.report
 	}
 	if out.Cluster.Logger == nil {
 		out.Cluster.Logger = out.Logger

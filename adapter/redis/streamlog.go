@@ -36,6 +36,7 @@ func (e *streamEntry) message(self adapter.NodeID) (*cluster.Message, error) {
 		return nil, err
 	}
 	m.Token = token
+	wire.ReadExt(m, e.ext)
 	return m, nil
 }
 

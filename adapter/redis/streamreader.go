@@ -17,8 +17,8 @@ import (
 )
 
 // streamEntry is one entry of a stream in the form of the reference.
-// sid and token are our own.
-type streamEntry struct{ id, uid, nsp, typ, data, sid, token string }
+// sid, token and ext are our own.
+type streamEntry struct{ id, uid, nsp, typ, data, sid, token, ext string }
 
 // streamReader reads one stream from its end at the start on, without a hole: it
 // asks for that end by name instead of by "$", and continues after a loss of the
@@ -184,7 +184,7 @@ func (r *streamReader) pass(ctx context.Context, m goredis.XMessage) error {
 func entryOf(m goredis.XMessage) streamEntry {
 	return streamEntry{
 		id: m.ID, uid: text(m, "uid"), nsp: text(m, "nsp"), typ: text(m, "type"), data: text(m, "data"),
-		sid: text(m, "sid"), token: text(m, "token"),
+		sid: text(m, "sid"), token: text(m, "token"), ext: text(m, "ext"),
 	}
 }
 

@@ -248,6 +248,9 @@ func entryValues(m *cluster.Message) ([]string, error) {
 	if m.Token != 0 {
 		values = append(values, "token", strconv.FormatUint(m.Token, 10))
 	}
+	if wire.HasExt(m) {
+		values = append(values, "ext", wire.Ext(m))
+	}
 	return values, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/socketfleet/socketfleet/adapter"
+	"github.com/socketfleet/socketfleet/cluster"
 )
 
 func init() {
@@ -24,8 +25,9 @@ func init() {
 }
 
 // openURL is the adapter.Opener of both schemes. Its parameters: key, subscribe
-// (all, adaptive), requests_timeout, specific_response_channel, probe_interval;
-// addr (repeated)
+// (all, adaptive), requests_timeout, lease, heartbeat, extensions (true, false),
+// gap_policy (notify, ignore, disconnect), specific_response_channel,
+// probe_interval; addr (repeated)
 // and cluster=true for Redis Cluster; master, addr, sentinel_username and
 // sentinel_password for Sentinel; tls_ca, tls_cert, tls_key and tls_server_name
 // with rediss.
@@ -60,6 +62,10 @@ func commonParams(u *url.URL, p *adapter.Params) (*servers, Options) {
 		ProbeInterval: p.Duration("probe_interval", 0),
 	}
 	opts.Cluster.RequestsTimeout = p.Duration("requests_timeout", 0)
+	opts.Cluster.Lease = p.Duration("lease", 0)
+	opts.Cluster.Heartbeat = p.Duration("heartbeat", 0)
+	opts.Cluster.NoExtensions = !p.Bool("extensions", true)
+	opts.Cluster.GapPolicy = cluster.GapPolicy(p.String("gap_policy", ""))
 	return serverParams(u, p), opts
 }
 

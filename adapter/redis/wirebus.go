@@ -27,6 +27,8 @@ type dialect interface {
 	// decode returns no message when there is nothing in it for m. It is called by
 	// workers.
 	decode(m *member, channel, payload string) (*cluster.Message, error)
+	// lane returns the lane of m; not ok when there is no form for m.
+	lane(m *cluster.Message) (l cluster.Lane, ok bool)
 	// answer returns the channel and the form of an answer.
 	answer(to adapter.NodeID, m *cluster.Message) (channel string, payload []byte, err error)
 }
@@ -57,6 +59,8 @@ type wireBus struct {
 var (
 	_ cluster.Bus            = (*wireBus)(nil)
 	_ cluster.HealthReporter = (*wireBus)(nil)
+	_ cluster.Layout         = (*wireBus)(nil)
+	_ cluster.GapReporter    = (*wireBus)(nil)
 )
 
 func newWireBus(l *link, kind topicKind, o Options, release func() error) *wireBus {
@@ -96,6 +100,17 @@ func (b *wireBus) Publish(ctx context.Context, batch []*cluster.Message) ([]adap
 	}
 	return at, err
 }
+
+// Lane implements cluster.Layout.
+func (b *wireBus) Lane(m *cluster.Message) (cluster.Lane, bool) {
+	if b.streams != nil && inStream(m) {
+		return cluster.Lane{Log: true, Rooms: true}, true
+	}
+	return b.dialect.lane(m)
+}
+
+// ReportGaps implements cluster.GapReporter.
+func (b *wireBus) ReportGaps(fn func(Gap)) { b.opts.gaps.set(fn) }
 
 // Reply implements cluster.Bus.
 func (b *wireBus) Reply(ctx context.Context, to adapter.NodeID, m *cluster.Message) error {
@@ -153,7 +168,7 @@ func (e envelope) size() int {
 // receive is called by the readers of channels.
 func (b *wireBus) receive(to *member, channel, payload string) {
 	b.received.Add(1)
-	if payload == "" || b.dialect.sent(to, payload) {
+	if payload == "" || b.dialect.sent(to, payload) && !isBeat(payload) {
 		return
 	}
 	if len(payload) > maxEnvelope {
@@ -198,7 +213,7 @@ func (b *wireBus) deliver(e envelope) {
 		b.reject(e.to, where, err)
 		return
 	}
-	if m == nil || m.Namespace != e.to.Namespace || m.From == e.to.Self && !e.to.Log {
+	if m == nil || m.Namespace != e.to.Namespace || m.From == e.to.Self && !e.to.Log && !isHeartbeat(m.Kind) {
 		return
 	}
 	e.to.Receive(m, at)

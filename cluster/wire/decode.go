@@ -16,34 +16,47 @@ var ErrInvalid = errors.New("wire: invalid message")
 
 func invalid(what string) error { return fmt.Errorf("%w: %s", ErrInvalid, what) }
 
-// Decode decodes an envelope that is JSON or MessagePack.
+// Decode decodes an envelope that is JSON or MessagePack. A message of a type
+// from the future has the Kind 0, its sender and namespace, and nothing else.
 func Decode(b []byte) (*cluster.Message, error) {
 	v, err := msgpack.Parse(b)
 	if err != nil {
 		return nil, err
 	}
 	m := new(cluster.Message)
-	var data msgpack.Value
+	var data, ext msgpack.Value
+	typed := false
 	for key, f := range v.Fields() {
 		switch string(key) {
 		case "type":
-			n, _ := f.Int()
-			m.Kind = kindOf(n)
+			if n, ok := f.Int(); ok && n > 0 {
+				typed, m.Kind = true, kindOf(n)
+			}
 		case "uid":
 			m.From, _ = f.Text()
 		case "nsp":
 			m.Namespace, _ = f.Text()
 		case "data":
 			data = f
+		case "ext":
+			ext = f
 		}
 	}
-	return m, decodeData(m, data)
+	if !typed {
+		return nil, invalid("type")
+	}
+	if err := decodeData(m, data); err != nil {
+		return nil, err
+	}
+	readExt(m, ext)
+	return m, nil
 }
 
-// DecodeEntry decodes the fields of a stream entry.
+// DecodeEntry decodes the fields of a stream entry but for ext, which is
+// ReadExt's.
 func DecodeEntry(uid, nsp, typ, data string) (*cluster.Message, error) {
 	n, err := strconv.Atoi(typ)
-	if err != nil {
+	if err != nil || n < 1 {
 		return nil, invalid("type")
 	}
 	m := &cluster.Message{Kind: kindOf(n), From: uid, Namespace: nsp}
@@ -72,9 +85,6 @@ func kindOf(n int) cluster.Kind {
 }
 
 func decodeData(m *cluster.Message, data msgpack.Value) error {
-	if m.Kind == 0 {
-		return invalid("type")
-	}
 	if !hasData(m.Kind) {
 		return nil
 	}

@@ -32,8 +32,8 @@ func AppendPacked(dst []byte, m *cluster.Message) ([]byte, error) {
 	return t.AppendPacked(dst)
 }
 
-// Entry returns two of the fields of m's stream entry, the others being uid and
-// nsp; data is empty for a message that has none.
+// Entry returns two of the fields of m's stream entry, the others being uid,
+// nsp, and ext where HasExt says so; data is empty for a message that has none.
 func Entry(m *cluster.Message) (typ, data string, err error) {
 	typ = strconv.Itoa(int(m.Kind))
 	if !hasData(m.Kind) {
@@ -55,14 +55,15 @@ func envelope(m *cluster.Message) (*Text, error) {
 		return nil, err
 	}
 	t := new(Text)
-	t.Raw(`{"type":`).Int(int(m.Kind))
+	t.Raw(`{"type":`).Int(int(m.Kind)).Raw(",").ext(m)
 	if hasData(m.Kind) {
-		t.Raw(`,"data":`)
+		t.Raw(`"data":`)
 		if err := t.data(m); err != nil {
 			return nil, err
 		}
+		t.Raw(",")
 	}
-	t.Raw(`,"uid":`).Quote(m.From).Raw(`,"nsp":`).Quote(m.Namespace).Raw("}")
+	t.Raw(`"uid":`).Quote(m.From).Raw(`,"nsp":`).Quote(m.Namespace).Raw("}")
 	return t, nil
 }
 

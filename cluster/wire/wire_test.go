@@ -174,7 +174,7 @@ func TestDecodeTakesWhatPeersAdd(t *testing.T) {
 func TestDecodeRejects(t *testing.T) {
 	t.Parallel()
 	for _, in := range []string{
-		``, `{`, `{}`, `[]`, `null`, "\xc0", "\x80", "\xdd\x7f\xff\xff\xff", `{"type":99}`, `{"type":"3"}`, `{"type":-1}`,
+		``, `{`, `{}`, `[]`, `null`, "\xc0", "\x80", "\xdd\x7f\xff\xff\xff", `{"type":0}`, `{"type":"3"}`, `{"type":-1}`,
 		`{"type":3}`, `{"type":3,"data":null}`, `{"type":3,"data":{}}`, `{"type":3,"data":{"packet":{"type":2,"data":["a"]}}}`,
 		`{"type":3,"data":{"packet":null,"opts":{}}}`, `{"type":3,"data":{"packet":{"type":1,"data":["a"]},"opts":{}}}`,
 		`{"type":3,"data":{"packet":{"type":2,"data":{}},"opts":{}}}`, `{"type":3,"data":{"packet":{"type":2,"data":["a"]},"opts":{"rooms":"all"}}}`,
@@ -217,7 +217,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		m, err := Decode(in)
-		if err != nil {
+		if err != nil || m.Kind == 0 {
 			return
 		}
 		b, err := Append(nil, m)

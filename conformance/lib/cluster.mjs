@@ -8,6 +8,8 @@ import { startServer } from "./process.mjs";
 import { until } from "./wait.mjs";
 
 export const REQUESTS_TIMEOUT = 1500;
+// Go nodes send many heartbeats here, to show that Node.js nodes do not mind.
+const HEARTBEAT = 100;
 let clusters = 0;
 let unique = 0;
 
@@ -25,7 +27,7 @@ export class Cluster {
   // is added to the configuration of every node; clients speak its parser.
   static async start(mix, adapter, redis, nsp, extra = {}) {
     const key = `conformance-${process.pid}-${++clusters}`;
-    const config = { redis: redis.url, key, requestsTimeout: REQUESTS_TIMEOUT, ...extra };
+    const config = { redis: redis.url, key, requestsTimeout: REQUESTS_TIMEOUT, heartbeat: HEARTBEAT, ...extra };
     const cluster = new Cluster();
     Object.assign(cluster, { adapter, key, nsp, config, classic: adapter.startsWith("redis"), nodes: [], clients: [] });
     cluster.redis = await createClient({ url: redis.url }).on("error", () => {}).connect();

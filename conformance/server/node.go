@@ -28,6 +28,7 @@ type nodeConfig struct {
 	Adapter         string `json:"adapter"`
 	Redis           string `json:"redis"`
 	Key             string `json:"key"`
+	Heartbeat       int    `json:"heartbeat"`
 	RequestsTimeout int    `json:"requestsTimeout"`
 	Cleanup         bool   `json:"cleanupEmptyChildNamespaces"`
 	Parser          string `json:"parser"`
@@ -162,6 +163,9 @@ func (c *nodeConfig) adapterURL() (string, error) {
 	}
 	if c.Key != "" {
 		query.Set("key", c.Key)
+	}
+	if c.Heartbeat > 0 {
+		query.Set("heartbeat", milliseconds(c.Heartbeat).String())
 	}
 	if c.RequestsTimeout > 0 {
 		query.Set("requests_timeout", milliseconds(c.RequestsTimeout).String())
