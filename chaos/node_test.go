@@ -75,8 +75,14 @@ func (reporter) add(e history.Event) {
 	}
 }
 
+// quiet drops what go-redis says about every failed connection.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
 // runNode is the life of a node.
 func runNode(text string) error {
+	goredis.SetLogger(quiet{})
 	var cfg nodeConfig
 	if err := json.Unmarshal([]byte(text), &cfg); err != nil {
 		return err
