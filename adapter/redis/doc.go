@@ -24,7 +24,17 @@
 //     missed, and with a pause after an error.
 //   - Every time in which messages may have been missed is counted, logged and
 //     passed to Options.OnGap: also when a stream was trimmed before it was read, or
-//     lost its end.
+//     lost its end, and when Redis did not confirm what this node published. One
+//     loss no node can see: with PUBLISH on Redis Cluster, which the masters pass on
+//     to each other, a master that has just come back misses some. Sharded pub/sub
+//     and streams do not have that.
+//   - What Redis refuses for the moment (MOVED, ASK, CLUSTERDOWN, READONLY, LOADING
+//     and the like) is published again in its order within
+//     Options.Cluster.MaxOutboundAge; what it refuses for good is given up at once.
+//   - With subscribe=adaptive a node on the classic wire subscribes to the channels of
+//     the rooms it has instead of to a pattern for all. Node.js peers publish to them
+//     anyway. Three nodes that shared 300 rooms evenly each got a third of the
+//     messages and 32 % of the bytes.
 //   - Malformed messages are counted and dropped.
 //   - Namespace names are escaped in subscription patterns.
 //

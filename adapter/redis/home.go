@@ -54,7 +54,8 @@ func (s *channelSet) newHome(ctx context.Context, addr string, node *goredis.Cli
 	}
 	h := &home{addr: addr, probe: probe, ended: make(chan struct{})}
 	h.sub = subscriber{
-		open: s.link.pubsub, idle: s.opts.ProbeInterval, onGap: s.opts.OnGap, log: s.opts.Logger,
+		first: probe, // a random name, so that nodes spread over the servers
+		open:  s.link.pubsub, idle: s.opts.ProbeInterval, onGap: s.opts.OnGap, log: s.opts.Logger,
 		probe:  func(ctx context.Context) error { return s.sendProbe(ctx, h) },
 		handle: func(m *goredis.Message) { s.receive(h, m) },
 	}

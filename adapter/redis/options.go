@@ -28,7 +28,7 @@ type Options struct {
 	// value disables probes.
 	ProbeInterval time.Duration
 	// OnGap is told of every time in which messages of other nodes may have been
-	// missed. It must not block. nil means nobody.
+	// missed, or those of this node by the others (GapPublish). It must not block. nil means nobody.
 	OnGap func(Gap)
 	// Cluster holds what does not depend on Redis: the timeout of requests and
 	// the bounds of the outbound queue.
@@ -74,6 +74,9 @@ const (
 	GapOverrun GapKind = "overrun"
 	// GapMoved: a slot of Redis Cluster moved, and ended subscriptions.
 	GapMoved GapKind = "moved"
+	// GapPublish: messages of this node may not have reached the others, because the
+	// connection broke before Redis had confirmed them, or because Redis refused them.
+	GapPublish GapKind = "publish"
 	// GapTrimmed: the stream dropped entries before this node had read them.
 	GapTrimmed GapKind = "trimmed"
 	// GapRewound: the stream lost its end, or all of it, as after a failover or a

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -31,6 +32,7 @@ type errNoServer struct{ error }
 // once. It belongs to the goroutine that publishes.
 type post struct {
 	link  *link
+	onGap func(Gap) // may be nil
 	write func(ctx context.Context, m *cluster.Message) (letter, error)
 
 	// sent holds what went out of the last batch behind the first message that did
@@ -55,7 +57,11 @@ func (p *post) publish(ctx context.Context, batch []*cluster.Message) ([]adapter
 		parts:   make(map[*goredis.Client][]int),
 	}
 	permanent := p.fill(ctx, &b, batch)
+	began := time.Now()
 	b.exec(ctx)
+	if n, err := b.lost(); n > 0 && p.onGap != nil {
+		p.onGap(Gap{Kind: GapPublish, From: began, To: time.Now(), Dropped: n, Reason: err.Error()})
+	}
 	return p.outcome(ctx, &b, batch, permanent)
 }
 
@@ -173,6 +179,16 @@ func (b *bundle) pipe(ctx context.Context, to *goredis.Client, list []int) {
 			b.out[i] = id.Val()
 		}
 	}
+}
+
+// lost counts the messages that failed and are not tried again.
+func (b *bundle) lost() (n uint64, why error) {
+	for i, err := range b.errs {
+		if err != nil && b.done[i] {
+			n, why = n+1, err
+		}
+	}
+	return n, why
 }
 
 // err returns the first error.

@@ -43,6 +43,7 @@ type subscriber struct {
 	onGap  func(Gap)
 	log    *slog.Logger
 	slots  bool              // Redis Cluster: one SSUBSCRIBE is for channels of one slot
+	first  string            // named before all others: on Redis Cluster it picks the server; may be empty
 	moved  func(name string) // Redis ended a subscription, or refused it because of its slot; empty: see for yourself; may be nil
 
 	topics *topics
@@ -208,6 +209,9 @@ func (s *subscriber) commands(list []topic, kind topicKind) [][]string {
 	}
 	var out [][]string
 	for _, names := range bySlot {
+		if i := slices.Index(names, s.first); i > 0 {
+			names[0], names[i] = names[i], names[0]
+		}
 		out = slices.AppendSeq(out, slices.Chunk(names, subscribeChunk))
 	}
 	return out

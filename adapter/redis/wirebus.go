@@ -66,7 +66,7 @@ var (
 func newWireBus(l *link, kind topicKind, o Options, release func() error) *wireBus {
 	b := &wireBus{
 		link: l, opts: o, release: release,
-		post:    post{link: l},
+		post:    post{link: l, onGap: o.OnGap},
 		members: make(map[string]*member),
 	}
 	b.set = newChannelSet(l, kind, &b.opts, b.receive)

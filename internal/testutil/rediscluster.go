@@ -93,13 +93,17 @@ func hasSlot(ranges []string, slot int) bool {
 	return false
 }
 
-// MoveSlot gives a slot without keys to another node, as a resharding ends.
+// MoveSlot gives a slot and its keys to another node, as a resharding does.
 func (c *RedisCluster) MoveSlot(tb testing.TB, slot int, to *RedisServer) {
 	tb.Helper()
 	from := c.Owner(tb, slot)
 	id, n := strings.TrimSpace(to.CLI(tb, "cluster", "myid")), strconv.Itoa(slot)
 	to.CLI(tb, "cluster", "setslot", n, "importing", strings.TrimSpace(from.CLI(tb, "cluster", "myid")))
 	from.CLI(tb, "cluster", "setslot", n, "migrating", id)
+	host, port, _ := net.SplitHostPort(to.Addr())
+	for _, key := range strings.Fields(from.CLI(tb, "cluster", "getkeysinslot", n, "1000")) {
+		from.CLI(tb, "migrate", host, port, key, "0", "5000")
+	}
 	order := []*RedisServer{to, from}
 	for _, s := range c.Nodes {
 		if s != to && s != from {
