@@ -38,9 +38,18 @@
 //   - Malformed messages are counted and dropped.
 //   - Namespace names are escaped in subscription patterns.
 //
-// All adapters deliver to the sockets of the emitting node first, whatever Redis
-// does, and publish after that; the reference's sharded and streams adapters do it
-// the other way round. Nodes on sharded pub/sub and streams say goodbye with an
+// With recovery on, streams also hold what clients missed, on any node; package
+// cluster says how. The session's key is the reference's; one more member of its
+// value, and one more field of an entry, are ignored by it, and so are the entries
+// of types 48 to 50. The reference recovers clients of a Go node that was killed,
+// too. What is checked before a client is recovered: the entry it resumes behind is
+// still in the stream, so that nothing behind it was trimmed and the stream is the
+// same; nothing behind it was deleted; nobody reported a hole. Volatile events are
+// not replayed, as they are by the reference.
+//
+// Without recovery all adapters deliver to the sockets of the emitting node first,
+// whatever Redis does, and publish after that; the reference's sharded and streams
+// adapters do it the other way round. Nodes on sharded pub/sub and streams say goodbye with an
 // ADAPTER_CLOSE, which the reference ignores, so that nobody waits for them.
 //
 // Binary arguments of server-side emits and of their answers travel as

@@ -119,10 +119,10 @@ export const recoveryCases = {
 };
 
 for (const run of Object.values(recoveryCases)) run.unavailable = unrecoverable;
-recoveryCases["recovery, node killed"].unavailable = (wire, from, to) =>
-  unrecoverable(wire, from, to) || (from === "node" && "the reference saves a session only when it sees the connection close");
+recoveryCases["recovery, node killed"].unavailable = (wire, from) =>
+  unrecoverable(wire) || (from === "node" && "the reference saves a session only when it sees the connection close");
 
-function unrecoverable(wire, from, to) {
+function unrecoverable(wire) {
   if (wire === "streams/csr") return "in the columns of streams";
   if (wire !== "streams") return "the reference recovers over streams only: pub/sub keeps nothing";
 }

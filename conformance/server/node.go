@@ -158,6 +158,7 @@ func (c *nodeConfig) adapterURL() (string, error) {
 		query.Set("stream", c.Key)
 		query.Set("session_key_prefix", c.Key+":session:")
 		query.Set("stream_count", strconv.Itoa(max(c.StreamCount, 1)))
+		query.Set("session_key_prefix", c.Key+":session:")
 	default:
 		return "", fmt.Errorf("unknown adapter %q", c.Adapter)
 	}
