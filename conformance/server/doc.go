@@ -7,6 +7,9 @@
 //	eio-client  what the suite of engine.io-client expects, at /engine.io/
 //	node        one node of a cluster, driven over POST /ctl; NODE_CONFIG holds its
 //	            configuration as JSON
+//	balanced    the Socket.IO of protocol, with default timings, on three nodes, behind a front that hands
+//	            every request to the next node in turn; GET /forwarded tells what
+//	            the nodes handed to each other
 //	emitter     a process that serves no sockets and emits into such a cluster, driven
 //	            and configured the same way
 //

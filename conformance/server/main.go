@@ -15,6 +15,7 @@ var modes = map[string]func() (http.Handler, string, error){
 	"sio-client": socketClientServer,
 	"eio-client": engineClientServer,
 	"node":       clusterNode,
+	"balanced":   balancedServers,
 	"emitter":    emitterServer,
 }
 

@@ -24,14 +24,26 @@ func protocolServer() (http.Handler, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	srv, err := core.New(context.Background(), &core.Options{
+	srv, err := socketServer(core.Options{
 		PingInterval:   protocolPingInterval,
 		PingTimeout:    protocolPingTimeout,
 		ConnectTimeout: time.Second,
-		Origins:        []string{"*"},
 	})
 	if err != nil {
 		return nil, "", err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/engine.io/", engine)
+	mux.Handle("/socket.io/", srv)
+	return mux, portFromEnv("3000"), nil
+}
+
+// socketServer returns a server of opts that does what the official protocol suite expects.
+func socketServer(opts core.Options) (*core.Server, error) {
+	opts.Origins = []string{"*"}
+	srv, err := core.New(context.Background(), &opts)
+	if err != nil {
+		return nil, err
 	}
 	greet := func(_ context.Context, s *core.Socket) error { return s.Emit("auth", s.Handshake().Auth()) }
 	srv.OnConnect(greet)
@@ -42,10 +54,7 @@ func protocolServer() (http.Handler, string, error) {
 	core.OnAck(srv, "message-with-ack", func(_ context.Context, _ *core.Socket, a core.Args) (core.Args, error) {
 		return a, nil
 	})
-	mux := http.NewServeMux()
-	mux.Handle("/engine.io/", engine)
-	mux.Handle("/socket.io/", srv)
-	return mux, portFromEnv("3000"), nil
+	return srv, nil
 }
 
 // echo sends every message back as it came.
