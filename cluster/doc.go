@@ -13,8 +13,17 @@
 //   - Joining, leaving and disconnecting act on local sockets at once.
 //   - A request that times out yields what arrived, and an
 //     *adapter.PartialError that names the silent nodes where they are known.
+//   - A node that is waited for and gives no sign of life for Options.Lease ends
+//     the wait, and is named. Heartbeats and numbers travel as extensions (Ext),
+//     which peers of the reference ignore.
+//   - Repeated messages are dropped where they are numbered, missing ones counted,
+//     and reported as a Gap where no other gap explains them.
 //   - A request is registered before it is published, and a client's
 //     acknowledgement counts once, whatever it holds.
+//
+// A host that vanishes without closing its connections may be counted by a bus
+// for minutes: requests that begin after it was taken out wait for it until they
+// time out.
 //
 // # Recovery
 //
@@ -45,10 +54,11 @@
 //
 // # Concurrency
 //
-// All exported methods are safe for concurrent use. A Provider owns two
-// goroutines: the publisher, which drains the outbound queue in order, and the
+// All exported methods are safe for concurrent use. A Provider owns three
+// goroutines: the keeper, which sends heartbeats and takes out dead nodes, the
+// publisher, which drains the outbound queue in order, and the
 // replier, which describes sockets to other nodes and sends answers;
-// Provider.Close stops both and waits, as it does for the saver, a goroutine that
+// Provider.Close stops all and waits, as it does for the saver, a goroutine that
 // stores sessions once there is one. With recovery a mutex per namespace makes
 // taking an entry from the log and queueing it one step; it comes before the locks
 // of the local adapter and of the queues. Two timers per namespace run while events

@@ -38,6 +38,13 @@
 //   - Malformed messages are counted and dropped.
 //   - Namespace names are escaped in subscription patterns.
 //
+// To these wires nodes of this package add an extension: the epoch and the number
+// of a message, adapter.Meta, and heartbeats, which are requests of unknown type to
+// the reference. It stands in a fourth element of a classic broadcast, in a member
+// "ext" of everything else (answers on the classic wire have a "uid" instead), and
+// in a field "ext" of stream entries. The reference ignores all of it; mixed
+// clusters are tested with it. Cluster.NoExtensions leaves it out.
+//
 // With recovery on, streams also hold what clients missed, on any node; package
 // cluster says how. The session's key is the reference's; one more member of its
 // value, and one more field of an entry, are ignored by it, and so are the entries

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -126,5 +127,23 @@ func TestMetaCrossesRedis(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// The wires of envelopes have no request for rooms.
+func TestAllRoomsOnEveryWire(t *testing.T) {
+	t.Parallel()
+	for _, variant := range []string{"classic", "sharded", "streams"} {
+		t.Run(variant, func(t *testing.T) {
+			t.Parallel()
+			addr, key := testutil.SharedRedis(t).Addr(), testutil.Prefix(t)
+			a := startWith(t, variant, goredis.NewClient(&goredis.Options{Addr: addr}), Options{Key: key}, "/", "a")
+			b := startWith(t, variant, goredis.NewClient(&goredis.Options{Addr: addr}), Options{Key: key}, "/", "b")
+			b.a.Join(b.sock, "only there")
+			rooms, err := a.a.(adapter.RoomLister).AllRooms(t.Context())
+			if slices.Sort(rooms); err != nil || !slices.Equal(rooms, []string{"a", "all", "b", "only there"}) {
+				t.Errorf("%q, %v", rooms, err)
+			}
+		})
 	}
 }

@@ -55,6 +55,14 @@ const (
 	SubscribeAdaptive Subscription = "adaptive"
 )
 
+// check reports the first setting that is none of its values.
+func (o *Options) check() error {
+	if _, err := cluster.ParseGapPolicy(string(o.Cluster.GapPolicy)); err != nil {
+		return err
+	}
+	return o.Subscription.check()
+}
+
 func (s Subscription) check() error {
 	switch s {
 	case "", SubscribeAll, SubscribeAdaptive:

@@ -29,7 +29,7 @@ func New(client goredis.UniversalClient, opts *Options) (adapter.Provider, error
 // open takes over client when owned, also when it fails.
 func open(ctx context.Context, client goredis.UniversalClient, opts *Options, owned bool) (*cluster.Provider, error) {
 	o := opts.withDefaults()
-	if err := o.Subscription.check(); err != nil {
+	if err := o.check(); err != nil {
 		return nil, closing(client, owned, err)
 	}
 	l, release, err := connect(ctx, client, owned, false)

@@ -48,7 +48,7 @@ func parseURL(u *url.URL) (goredis.UniversalClient, *Options, error) {
 	uo, opts := commonParams(u, p)
 	opts.SpecificResponseChannel = p.Bool("specific_response_channel", false)
 	opts.Subscription = Subscription(p.String("subscribe", ""))
-	if err := opts.Subscription.check(); err != nil {
+	if err := opts.check(); err != nil {
 		return nil, nil, err
 	}
 	client, err := dial(u, p, uo)
