@@ -12,9 +12,6 @@ import (
 // ExtVersion is the version of the extensions this package speaks.
 const ExtVersion = 1
 
-// maxNumber bounds epochs and sequence numbers: 48 bits.
-const maxNumber = 1<<48 - 1
-
 // Ext is what nodes of this kind add to the reference's messages, where
 // Options.NoExtensions does not forbid it. Node.js peers ignore it. With it a
 // node drops repeated messages, counts missing ones, and knows who is alive.
