@@ -1,7 +1,19 @@
 // Real socket.io-client sockets that are closed at the end of each test.
+// CONFORMANCE_CLIENT names another module with the same interface.
 import { afterEach } from "node:test";
-import { Manager, io } from "socket.io-client";
+import { WebSocket } from "ws";
 import { until, within } from "./wait.mjs";
+
+globalThis.WebSocket ??= WebSocket; // Node.js has none before version 22
+const { Manager, io, Transport } = await import(process.env.CONFORMANCE_CLIENT ?? "socket.io-client");
+
+// A client made for browsers receives ArrayBuffers; the tests expect Node.js' own.
+const receive = Transport?.prototype.onMessage;
+if (receive) {
+  Transport.prototype.onMessage = function (data) {
+    receive.call(this, data instanceof ArrayBuffer ? Buffer.from(data) : data);
+  };
+}
 
 export const transportsOf = {
   polling: ["polling"],

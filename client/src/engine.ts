@@ -1,0 +1,336 @@
+import { Emitter } from "./emitter";
+import { Endpoint, Message, Polling, Transport, TransportError, WS } from "./transport";
+
+type TransportClass = new (e: Endpoint) => Transport;
+
+/** The transports that can be named in options. */
+export const transports: Record<string, TransportClass> = { polling: Polling, websocket: WS };
+
+let websocketWorked = false;
+
+const hasWindow = typeof addEventListener == "function";
+
+const utf8Length = (v: any): number =>
+  typeof v == "string" ? new TextEncoder().encode(v).length : Math.ceil((v.byteLength || v.size) * 1.33);
+
+/**
+ * One Engine.IO session: a transport, perhaps a better one later, and the
+ * heartbeat. Its events are those of engine.io-client's Socket.
+ */
+export class Engine extends Emitter {
+  readonly opts: any;
+  readonly secure: boolean;
+  readonly hostname: string;
+  readonly port: string;
+  id?: string;
+  transport!: Transport;
+  readyState = "";
+  upgrading = false;
+  writeBuffer: Message[] = [];
+  transports: string[];
+  binaryType = "arraybuffer";
+
+  private query_: Record<string, any>;
+  private classes_: Record<string, TransportClass> = { ...transports };
+  private upgrades_: string[] = [];
+  private sent_ = 0; // messages at the head of writeBuffer that the transport has
+  private since_ = 0; // when the oldest message that waits was written
+  private patience_ = -1; // how long the server may be silent, ms
+  private deadline_ = Infinity; // when it is taken for dead
+  private timer_: any;
+  private maxPayload_ = 0;
+  private unload_?: () => void;
+
+  constructor(uri: string, opts: any = {}) {
+    super();
+    const u = new URL(uri);
+    const secure = /^(https|wss):$/.test(u.protocol);
+    this.opts = opts = {
+      upgrade: true,
+      timestampParam: "t",
+      addTrailingSlash: true,
+      transportOptions: {},
+      path: "/engine.io",
+      secure,
+      hostname: u.hostname,
+      port: u.port || (secure ? "443" : "80"),
+      ...opts,
+    };
+    this.secure = opts.secure;
+    this.hostname = opts.hostname;
+    this.port = opts.port;
+    opts.path = opts.path.replace(/\/$/, "") + (opts.addTrailingSlash ? "/" : "");
+    this.query_ = typeof opts.query == "string" ? Object.fromEntries(new URLSearchParams(opts.query)) : opts.query || Object.fromEntries(u.searchParams);
+    this.transports = (opts.transports || ["polling", "websocket", "webtransport"])
+      .map((t: any): string => {
+        if (typeof t == "string") return t;
+        this.classes_[t.prototype.name] = t;
+        return t.prototype.name;
+      })
+      .filter((name: string) => this.usable_(name));
+    if (hasWindow) {
+      const events: Record<string, () => void> = {
+        offline: () => this.closed_("transport close", { description: "network connection lost" }),
+        // Timers of hidden pages are late, and sleep stops them.
+        visibilitychange: () => this._hasPingExpired(),
+      };
+      // Without a word to the program: the page is on its way out.
+      if (opts.closeOnBeforeunload) events.beforeunload = () => this.transport.off().close();
+      for (const name of Object.keys(events)) addEventListener(name, events[name], true);
+      this.unload_ = () => {
+        for (const name of Object.keys(events)) removeEventListener(name, events[name], true);
+      };
+    }
+    this.open_();
+  }
+
+  private usable_(name: string): boolean {
+    return name in this.classes_ && (name != "websocket" || typeof WebSocket == "function");
+  }
+
+  private create_(name: string): Transport {
+    const query: Record<string, any> = { ...this.query_, EIO: 4, transport: name };
+    if (this.id) query.sid = this.id;
+    return new this.classes_[name]({ opts: { ...this.opts, ...this.opts.transportOptions[name] }, query });
+  }
+
+  private open_(): void {
+    if (!this.transports.length) {
+      setTimeout(() => this.fire_("error", "No transports available"));
+      return;
+    }
+    const first = this.opts.rememberUpgrade && websocketWorked && this.transports.includes("websocket") ? "websocket" : this.transports[0];
+    this.readyState = "opening";
+    const t = this.create_(first);
+    t.open();
+    this.use_(t);
+  }
+
+  /** Makes t the transport. The old one has been closed or paused. */
+  private use_(t: Transport): void {
+    this.transport?.off();
+    this.transport = t;
+    t.on("drain", () => this.drained_())
+      .on("packet", (m) => this.receive_(m))
+      .on("error", (e) => this.failed_(e))
+      .on("close", (details) => this.closed_("transport close", details));
+  }
+
+  private alive_(): boolean {
+    return /^(open|closing)/.test(this.readyState);
+  }
+
+  private receive_({ type, data }: Message): void {
+    if (!this.alive_()) return;
+    this.fire_("packet", { type, data });
+    this.fire_("heartbeat");
+    switch (type) {
+      case "0":
+        try {
+          this.welcome_(JSON.parse(data));
+        } catch (e) {
+          this.failed_(new TransportError("invalid handshake", e));
+        }
+        break;
+      case "2":
+        this.push_({ type: "3", data: "" });
+        this.fire_("ping");
+        this.fire_("pong");
+        this.await_();
+        break;
+      case "3":
+        this.failed_(new Error("server error"));
+        break;
+      case "4":
+        this.fire_("data", data);
+        this.fire_("message", data);
+    }
+  }
+
+  private welcome_(open: any): void {
+    this.fire_("handshake", open);
+    this.id = open.sid;
+    this.transport.query.sid = open.sid;
+    this.patience_ = open.pingInterval + open.pingTimeout;
+    this.maxPayload_ = open.maxPayload;
+    this.upgrades_ = open.upgrades.filter((name: string) => this.transports.includes(name));
+    this.readyState = "open";
+    websocketWorked = this.transport.name == "websocket";
+    this.fire_("open");
+    this.flush_();
+    if ((this.readyState as string) == "closed") return;
+    this.await_();
+    if (this.opts.upgrade) this.upgrades_.forEach((name) => this.probe_(name));
+  }
+
+  /** Expects the next ping. */
+  private await_(): void {
+    clearTimeout(this.timer_);
+    if (!(this.patience_ > 0)) return;
+    this.deadline_ = Date.now() + this.patience_;
+    this.timer_ = setTimeout(() => this.closed_("ping timeout"), this.patience_);
+    if (this.opts.autoUnref) this.timer_.unref?.();
+  }
+
+  /**
+   * Whether the server has been silent for too long. The timer that should have
+   * noticed may have been late, because the machine slept.
+   */
+  _hasPingExpired(): boolean {
+    if (Date.now() < this.deadline_) return false;
+    this.deadline_ = Infinity;
+    setTimeout(() => this.closed_("ping timeout"));
+    return true;
+  }
+
+  /** Tries a transport while the current one stays in use. */
+  private probe_(name: string): void {
+    const t = this.create_(name);
+    let over = false;
+    const end = () => {
+      over = true;
+      t.off();
+      this.off("close", stop).off("error", stop).off("upgrading", other);
+    };
+    const failed = (reason: any) => {
+      if (over) return;
+      end();
+      t.close();
+      const error: any = new Error("probe error: " + (reason?.message || reason));
+      error.transport = name;
+      this.fire_("upgradeError", error);
+    };
+    const stop = () => failed("socket closed");
+    const other = (chosen: Transport) => {
+      if (chosen.name != name) {
+        end();
+        t.close();
+      }
+    };
+    websocketWorked = false;
+    t.once("open", () => {
+      t.send([{ type: "2", data: "probe" }]);
+      t.once("packet", (m: Message) => {
+        if (over) return;
+        if (m.type != "3" || m.data != "probe") return failed("unexpected answer");
+        this.upgrading = true;
+        this.fire_("upgrading", t);
+        websocketWorked = t.name == "websocket";
+        this.transport.pause(() => {
+          if (over || this.readyState == "closed") return;
+          end();
+          this.use_(t);
+          t.send([{ type: "5", data: "" }]);
+          this.fire_("upgrade", t);
+          this.upgrading = false;
+          this.flush_();
+        });
+      });
+    });
+    t.on("error", failed);
+    t.on("close", () => failed("transport closed"));
+    this.once("close", stop);
+    this.once("error", stop);
+    this.once("upgrading", other);
+    t.open();
+  }
+
+  /** How long the oldest message that waits has been waiting, in milliseconds. */
+  get waited(): number {
+    return this.writeBuffer.length ? Date.now() - this.since_ : 0;
+  }
+
+  private push_(m: Message): void {
+    if (this.readyState == "closing" || this.readyState == "closed") return;
+    this.fire_("packetCreate", m);
+    if (!this.writeBuffer.push(m) || this.writeBuffer.length == 1) this.since_ = Date.now();
+    this.flush_();
+  }
+
+  private flush_(): void {
+    if (this.readyState == "closed" || !this.transport.writable || this.upgrading || !this.writeBuffer.length) return;
+    const list = this.fitting_();
+    this.sent_ = list.length;
+    this.transport.send(list);
+    this.fire_("flush");
+  }
+
+  /** The messages that go into one payload. */
+  private fitting_(): Message[] {
+    const all = this.writeBuffer;
+    if (this.maxPayload_ && this.transport.name == "polling") {
+      let size = 0;
+      for (let i = 0; i < all.length; i++) {
+        size += 2 + (all[i].data ? utf8Length(all[i].data) : 0); // the type and a separator
+        if (i && size > this.maxPayload_) return all.slice(0, i);
+      }
+    }
+    return all.slice();
+  }
+
+  private drained_(): void {
+    this.writeBuffer.splice(0, this.sent_);
+    this.sent_ = 0;
+    this.since_ = Date.now();
+    if (this.writeBuffer.length) this.flush_();
+    else this.fire_("drain");
+  }
+
+  write(data: any, options?: any, done?: () => void): this {
+    if (typeof options == "function") done = options;
+    this.push_({ type: typeof data == "string" ? "4" : "", data, options });
+    if (done) this.once("flush", done);
+    return this;
+  }
+
+  send(data: any, options?: any, done?: () => void): this {
+    return this.write(data, options, done);
+  }
+
+  close(): this {
+    const close = () => {
+      this.closed_("forced close");
+      this.transport?.close();
+    };
+    const upgraded = () => {
+      this.off("upgrade", upgraded).off("upgradeError", upgraded);
+      close();
+    };
+    const whenUpgraded = () => {
+      if (!this.upgrading) close();
+      else this.once("upgrade", upgraded).once("upgradeError", upgraded);
+    };
+    if (this.readyState == "opening" || this.readyState == "open") {
+      this.readyState = "closing";
+      if (this.writeBuffer.length) this.once("drain", whenUpgraded);
+      else whenUpgraded();
+    }
+    return this;
+  }
+
+  private failed_(e: any): void {
+    websocketWorked = false;
+    if (this.opts.tryAllTransports && this.transports.length > 1 && this.readyState == "opening") {
+      this.transports.shift();
+      this.open_();
+      return;
+    }
+    this.fire_("error", e);
+    this.closed_("transport error", e);
+  }
+
+  private closed_(reason: string, details?: any): void {
+    if (!this.alive_()) return;
+    clearTimeout(this.timer_);
+    this.deadline_ = Infinity;
+    this.transport.off();
+    this.transport.on("error", () => {}); // of what is still under way
+    this.transport.close();
+    this.unload_?.();
+    this.readyState = "closed";
+    this.id = undefined;
+    this.fire_("close", reason, details);
+    this.writeBuffer = [];
+    this.sent_ = 0;
+  }
+}

@@ -1,0 +1,3 @@
+import io from "./index";
+
+(globalThis as any).io = io;

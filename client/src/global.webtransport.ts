@@ -1,0 +1,3 @@
+import { extend } from "./webtransport";
+
+extend((globalThis as any).io);

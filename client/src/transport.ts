@@ -1,0 +1,277 @@
+import { Emitter } from "./emitter";
+
+// The transports of the Engine.IO protocol, revision 4 (engine.io-protocol).
+
+/** One Engine.IO packet: its type digit, and text or bytes. */
+export interface Message {
+  type: string; // "" for binary
+  data: any;
+  options?: any;
+}
+
+export class TransportError extends Error {
+  readonly type = "TransportError";
+  constructor(
+    message: string,
+    readonly description?: any,
+    readonly context?: any,
+  ) {
+    super(message);
+  }
+}
+
+/** What the URL of a request is made of. */
+export interface Endpoint {
+  opts: any;
+  query: Record<string, any>;
+}
+
+/**
+ * A way to carry messages. Its events are open, packet(Message), drain, error,
+ * close(details) and, for polling, pollComplete.
+ */
+export abstract class Transport extends Emitter {
+  abstract readonly name: string;
+  readyState = "";
+  writable = false;
+  supportsBinary = true;
+  opts: any;
+  query: Record<string, any>;
+
+  constructor(e: Endpoint) {
+    super();
+    this.opts = e.opts;
+    this.query = e.query;
+  }
+
+  open(): this {
+    this.readyState = "opening";
+    this.doOpen();
+    return this;
+  }
+
+  close(): this {
+    if (this.readyState == "opening" || this.readyState == "open") {
+      this.doClose();
+      this.onClose();
+    }
+    return this;
+  }
+
+  /** Sends messages; the caller waits for writable. */
+  send(list: Message[]): void {
+    if (this.readyState == "open") {
+      this.writable = false;
+      this.write(list);
+    }
+  }
+
+  abstract doOpen(): void;
+  abstract doClose(): void;
+  abstract write(list: Message[]): void;
+
+  /** Waits until nothing is under way. */
+  pause(done: () => void): void {
+    done();
+  }
+
+  protected onOpen(): void {
+    this.readyState = "open";
+    this.writable = true;
+    this.fire_("open");
+  }
+
+  protected onClose(details?: any): void {
+    this.readyState = "closed";
+    this.writable = false;
+    this.fire_("close", details);
+  }
+
+  protected onError(reason: string, description?: any, context?: any): void {
+    this.fire_("error", new TransportError(reason, description, context));
+  }
+
+  /** Takes a message in text form, or bytes. */
+  protected onMessage(data: any): void {
+    this.fire_("packet", typeof data == "string" ? { type: data[0], data: data.slice(1) } : { type: "4", data });
+  }
+
+  protected uri(scheme: string): string {
+    const { opts } = this;
+    const query: Record<string, any> = { ...this.query };
+    if (opts.timestampRequests ?? scheme == "http") query[opts.timestampParam] = stamp();
+    const port = opts.port && +opts.port != (opts.secure ? 443 : 80) ? ":" + opts.port : "";
+    const host = opts.hostname.includes(":") && opts.hostname[0] != "[" ? `[${opts.hostname}]` : opts.hostname;
+    const search = Object.keys(query)
+      .map((key) => encodeURIComponent(key) + "=" + encodeURIComponent(query[key]))
+      .join("&");
+    return `${scheme}${opts.secure ? "s" : ""}://${host}${port}${opts.path}${search && "?" + search}`;
+  }
+}
+
+const stamp = () => Date.now().toString(36).slice(3) + Math.random().toString(36).slice(2, 7);
+
+const toBase64 = async (data: any): Promise<string> => {
+  const bytes =
+    data instanceof ArrayBuffer
+      ? new Uint8Array(data)
+      : ArrayBuffer.isView(data)
+        ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+        : new Uint8Array(await data.arrayBuffer());
+  let text = "";
+  // In pieces: the arguments of a call are limited.
+  for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode.apply(null, bytes.subarray(i, i + 8192) as any);
+  return "b" + btoa(text);
+};
+
+const fromBase64 = (text: string): ArrayBuffer => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer;
+
+const separator = "\x1e";
+
+/** HTTP long-polling. */
+export class Polling extends Transport {
+  readonly name = "polling";
+  override supportsBinary = false;
+  private polling_ = false;
+  private cancel_ = new AbortController();
+
+  doOpen(): void {
+    this.poll_();
+  }
+
+  override pause(done: () => void): void {
+    this.readyState = "pausing";
+    let waiting = 1;
+    const step = () => {
+      if (!--waiting) {
+        this.readyState = "paused";
+        done();
+      }
+    };
+    if (this.polling_) {
+      waiting++;
+      this.once("pollComplete", step);
+    }
+    if (!this.writable) {
+      waiting++;
+      this.once("drain", step);
+    }
+    step();
+  }
+
+  private async poll_(): Promise<void> {
+    this.polling_ = true;
+    const text = await this.request_("GET");
+    if (text === undefined || this.readyState == "closed") return;
+    for (const part of text.split(separator)) {
+      if (this.readyState == "opening" && part[0] == "0") this.onOpen();
+      if (part[0] == "1") {
+        this.onClose({ description: "transport closed by the server" });
+        return;
+      }
+      try {
+        this.onMessage(part[0] == "b" ? fromBase64(part.slice(1)) : part);
+      } catch {
+        this.onError("invalid payload");
+        return;
+      }
+      if ((this.readyState as string) == "closed") return;
+    }
+    this.polling_ = false;
+    this.fire_("pollComplete");
+    if (this.readyState == "open") this.poll_();
+  }
+
+  doClose(): void {
+    const abort = () => this.cancel_.abort();
+    this.readyState == "open" ? this.write([{ type: "1", data: "" }]).then(abort) : abort();
+  }
+
+  async write(list: Message[]): Promise<void> {
+    this.writable = false;
+    const parts = await Promise.all(list.map((m) => (typeof m.data == "string" ? m.type + m.data : toBase64(m.data))));
+    if ((await this.request_("POST", parts.join(separator))) !== undefined) {
+      this.writable = true;
+      this.fire_("drain");
+    }
+  }
+
+  /** Makes one request. After a failure, which is an event, it returns nothing. */
+  private async request_(method: string, body?: string): Promise<string | undefined> {
+    const { opts } = this;
+    const failed = method == "GET" ? "xhr poll error" : "xhr post error";
+    const headers: Record<string, string> = { ...opts.extraHeaders };
+    if (body != null) headers["Content-Type"] = "text/plain;charset=UTF-8";
+    const last = body == "1";
+    const cancel = last ? undefined : this.cancel_.signal;
+    let timer: any;
+    try {
+      const answer = fetch(this.uri("http"), {
+        method,
+        body,
+        headers,
+        signal: cancel,
+        keepalive: last, // the page may be on its way out
+        cache: "no-store",
+        credentials: opts.withCredentials ? "include" : "same-origin",
+      });
+      const late = opts.requestTimeout && new Promise<never>((_, no) => (timer = setTimeout(no, opts.requestTimeout, new Error("timeout"))));
+      const read = answer.then(async (r) => [r, await r.text()] as const);
+      const [response, text] = await (late ? Promise.race([read, late]) : read);
+      if (response.ok) return text;
+      if (this.readyState != "closed") this.onError(failed, response.status, { status: response.status, responseText: text });
+    } catch (e) {
+      if (this.readyState != "closed") this.onError(failed, 0, e);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+/** WebSocket. */
+export class WS extends Transport {
+  readonly name: string = "websocket";
+  ws?: WebSocket;
+
+  doOpen(): void {
+    const { opts } = this;
+    let ws: WebSocket;
+    try {
+      // Only implementations outside of browsers look at the third argument.
+      ws = new (WebSocket as any)(this.uri("ws"), opts.protocols || [], { headers: opts.extraHeaders });
+    } catch (e) {
+      this.fire_("error", e);
+      return;
+    }
+    this.ws = ws;
+    ws.binaryType = "arraybuffer";
+    ws.onopen = () => this.onOpen();
+    ws.onclose = (e) => this.onClose({ description: "websocket connection closed", context: e });
+    ws.onmessage = (e) => this.onMessage(e.data);
+    ws.onerror = (e) => this.onError("websocket error", e);
+  }
+
+  write(list: Message[]): void {
+    for (const m of list) {
+      try {
+        this.ws!.send(typeof m.data == "string" ? m.type + m.data : m.data);
+      } catch {
+        // Closing: onclose follows.
+      }
+    }
+    setTimeout(() => {
+      this.writable = this.readyState == "open";
+      if (this.writable) this.fire_("drain");
+    });
+  }
+
+  doClose(): void {
+    const ws = this.ws;
+    if (ws) {
+      ws.onopen = ws.onclose = ws.onmessage = null;
+      ws.onerror = () => {};
+      ws.close();
+      this.ws = undefined;
+    }
+  }
+}
