@@ -1,16 +1,15 @@
-// Builds dist/ from src/. With --check it builds elsewhere and fails unless dist/
-// is what the source gives and the bundle is within its size.
+// Builds dist/ from src/. With --check it writes nothing and fails unless dist/ is
+// what the source gives and the bundle is within its size.
 import { build } from "esbuild";
-import { mkdtempSync, readFileSync, readdirSync, copyFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { gzipSync } from "node:zlib";
 
 const root = import.meta.dirname ?? new URL(".", import.meta.url).pathname;
 const limit = 7.5 * 1024; // bytes of socket.io.min.js under gzip -9
 const check = process.argv.includes("--check");
 const dist = join(root, "dist");
-const out = check ? mkdtempSync(join(tmpdir(), "client-")) : dist;
+const files = new Map(); // name to contents
 
 const banner = { js: "/*! Socketfleet client, MIT license */" };
 const common = {
@@ -24,12 +23,15 @@ const common = {
   // Members that end in an underscore are nobody else's.
   mangleProps: /[^_]_$/,
   banner,
+  write: false,
 };
 // A script tag gets the global io, which is a function with everything on it.
-const global = (entry, file, minify, more) =>
-  build({ ...common, entryPoints: [entry], outfile: join(out, file), format: "iife", minify, ...more });
-const esm = (entry, file, more) =>
-  build({ ...common, entryPoints: [entry], outfile: join(out, file), format: "esm", minify: true, ...more });
+async function bundle(entry, file, more) {
+  const built = await build({ ...common, entryPoints: [entry], outfile: join(dist, file), ...more });
+  for (const f of built.outputFiles) files.set(basename(f.path), Buffer.from(f.contents));
+}
+const global = (entry, file, minify, more) => bundle(entry, file, { format: "iife", minify, ...more });
+const esm = (entry, file, more) => bundle(entry, file, { format: "esm", minify: true, ...more });
 // This one extends a class of another bundle, whose short names it does not know.
 const apart = { mangleProps: undefined };
 
@@ -39,25 +41,21 @@ await esm("src/index.ts", "socket.io.esm.min.js");
 await global("src/global.msgpack.ts", "socket.io.msgpack.min.js", true);
 await esm("src/webtransport.ts", "socket.io.webtransport.esm.min.js", apart);
 await global("src/global.webtransport.ts", "socket.io.webtransport.min.js", true, apart);
-copyFileSync(join(root, "src/types.d.ts"), join(out, "index.d.ts"));
+files.set("index.d.ts", readFileSync(join(root, "src/types.d.ts")));
 
-const size = gzipSync(readFileSync(join(out, "socket.io.min.js")), { level: 9 }).length;
+const size = gzipSync(files.get("socket.io.min.js"), { level: 9 }).length;
 console.log(`socket.io.min.js: ${size} bytes under gzip -9 (limit ${limit})`);
 let failed = size > limit;
 if (check) {
-  const names = new Set([...readdirSync(out), ...readdirSync(dist)]);
-  for (const name of [...names].sort()) {
-    let same = false;
-    try {
-      same = readFileSync(join(out, name)).equals(readFileSync(join(dist, name)));
-    } catch {
-      // One of them is missing.
-    }
-    if (!same) {
-      failed = true;
-      console.error(`dist/${name} is not what the source gives: run npm run build`);
-    }
+  const there = new Map(readdirSync(dist).map((name) => [name, readFileSync(join(dist, name))]));
+  for (const name of new Set([...files.keys(), ...there.keys()])) {
+    if (files.has(name) && there.get(name)?.equals(files.get(name))) continue;
+    failed = true;
+    console.error(`dist/${name} is not what the source gives: run npm run build`);
   }
-  rmSync(out, { recursive: true });
+} else {
+  rmSync(dist, { recursive: true, force: true });
+  mkdirSync(dist);
+  for (const [name, contents] of files) writeFileSync(join(dist, name), contents);
 }
 process.exit(failed ? 1 : 0);
