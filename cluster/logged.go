@@ -49,6 +49,11 @@ func (a *recovering) pass(m *Message, at adapter.Offset) {
 func (a *recovering) passedLocked(at adapter.Offset) {
 	a.pos = at
 	a.down = false
+	a.markHolesLocked()
+}
+
+// markHolesLocked says in the log that events may be missing in it.
+func (a *recovering) markHolesLocked() {
 	if !a.holes || time.Since(a.holeAt) < 2*a.p.opts.MaxOutboundAge {
 		return
 	}
@@ -63,6 +68,7 @@ func (a *recovering) lost() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.holes = true
+	a.markHolesLocked()
 }
 
 // read delivers an event of another node.
