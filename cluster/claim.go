@@ -27,11 +27,18 @@ type claim struct {
 	fence   adapter.Offset // the log's end when the session was taken
 	why     error          // why the session cannot be resumed after all
 	missed  []missed       // up to the fence
-	live    []missed       // read since Claim began
+	seen    map[sender]bool
+	live    []missed // read since Claim began
 	packets int
 	bytes   int64
 
 	resumed, settled bool
+}
+
+// sender is what an entry and its repetition have in common.
+type sender struct {
+	from  adapter.NodeID
+	token uint64
 }
 
 // missed is an event a client has to get, with its offset.
@@ -62,7 +69,7 @@ func (a *recovering) Claim(ctx context.Context, pid string, offset adapter.Offse
 	if err != nil {
 		return nil, noSession(err)
 	}
-	c := &claim{a: a, s: s, until: time.Now().Add(s.TTL), base: offset, in: setOf(s.Rooms)}
+	c := &claim{a: a, s: s, until: time.Now().Add(s.TTL), base: offset, in: setOf(s.Rooms), seen: make(map[sender]bool)}
 	a.register(c)
 	if err := c.read(ctx, offset); err != nil {
 		c.settle(true)
@@ -139,6 +146,12 @@ func (c *claim) addMissed(m *Message, at adapter.Offset) error {
 	}
 	if m.Packet == nil || m.RequestID != "" || m.Target.Flags.Has(adapter.Volatile) || !selects(&m.Target, c.in) {
 		return nil
+	}
+	if id := (sender{m.From, m.Token}); m.Token != 0 { // added twice: the first one counts
+		if c.seen[id] {
+			return nil
+		}
+		c.seen[id] = true
 	}
 	p := withOffset(m.Packet, at)
 	c.missed = append(c.missed, missed{p, m.Target.Flags &^ adapter.Local, at})

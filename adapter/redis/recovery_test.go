@@ -283,3 +283,30 @@ func TestEventsWithoutOffsetAreNotRecovered(t *testing.T) {
 	back.lose()
 	back.recovered()
 }
+
+// An entry that was added again, because nobody knew whether it had been, is
+// replayed once.
+func TestEntryAddedTwiceIsReplayedOnce(t *testing.T) {
+	t.Parallel()
+	h := newHaven(t)
+	c := h.seen()
+	c.saved()
+	list, err := h.client.XRevRangeN(t.Context(), havenKey, "+", "-", 1).Result()
+	if err != nil || len(list) != 1 || list[0].Values["token"] == nil {
+		t.Fatalf("the last entry is %v, %v", list, err)
+	}
+	if err := h.client.XAdd(t.Context(), &goredis.XAddArgs{Stream: havenKey, Values: list[0].Values}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	claim, err := h.a.Claim(t.Context(), c.pid, c.offset)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := adaptertest.NewSocket(c.s.ID())
+	if err := claim.Resume(s, func() {}); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Received(); len(got) != 2 { // more and missed
+		t.Errorf("%d events replayed, want 2", len(got))
+	}
+}
