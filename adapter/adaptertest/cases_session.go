@@ -110,6 +110,7 @@ var sessionCases = []sessionCase{
 	}},
 	{"client-that-left-for-good-is-not-recovered", adapter.Recovery{}, func(t *testing.T, w *shelter) {
 		g := w.arrive(0)
+		w.written(0)
 		w.nodes[0].a.LeaveAll(g.s)
 		_, err := g.claim(0)
 		w.noSession(err)
@@ -214,6 +215,19 @@ var sessionCases = []sessionCase{
 			}
 			return err != nil
 		})
+	}},
+	{"events-between-claim-and-resume", adapter.Recovery{}, func(t *testing.T, w *shelter) {
+		g := w.arrive(0)
+		g.lose()
+		w.send(0, "before", adapter.Target{})
+		w.settle()
+		c, err := g.claim(w.last())
+		w.must(err)
+		w.send(0, "between", adapter.Target{})
+		w.settle()
+		w.must(g.resume(w.last(), c))
+		w.send(0, "after", adapter.Target{})
+		w.equal("events", g.take(3), `[["before"] ["between"] ["after"]]`)
 	}},
 	{"connected-elsewhere", adapter.Recovery{}, func(t *testing.T, w *shelter) {
 		if !w.keepers {
