@@ -100,6 +100,9 @@ func setField(f reflect.Value, text string) error {
 		*p = text
 	case *bool:
 		return parseInto(p, text, strconv.ParseBool, "true or false")
+	case **bool:
+		*p = new(bool)
+		return setField(reflect.ValueOf(*p).Elem(), text)
 	case *time.Duration:
 		return parseInto(p, text, time.ParseDuration, "a duration such as 25s")
 	case *int:

@@ -15,7 +15,7 @@ import (
 )
 
 // codeOnly are the options no text can express.
-var codeOnly = []string{"Adapter", "AllowRequest", "Cookie", "Logger", "Parser", "JSON", "OnSessionExpired", "OnSlowConsumer",
+var codeOnly = []string{"Adapter", "ClientFS", "AllowRequest", "Cookie", "Logger", "Parser", "JSON", "OnSessionExpired", "OnSlowConsumer",
 	"Use", "InitialHeaders", "Headers", "GenerateID", "Forwarder"}
 
 var wordEnd = regexp.MustCompile(`([a-z])([A-Z])`)
@@ -35,6 +35,8 @@ func sample(t reflect.Type) (text string, want any, ok bool) {
 		return "text", "text", true
 	case reflect.TypeFor[bool]():
 		return "true", true, true
+	case reflect.TypeFor[*bool]():
+		return "false", new(false), true
 	case reflect.TypeFor[int]():
 		return "-7", -7, true
 	case reflect.TypeFor[int64]():

@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math"
 	"net/http"
@@ -179,6 +180,16 @@ type Options struct {
 	// NoTrailingSlash leaves the slash at the end of Path away.
 	NoTrailingSlash bool
 
+	// ServeClient says whether the server offers the browser client to pages, at
+	// socket.io.js, socket.io.min.js, socket.io.esm.min.js and
+	// socket.io.msgpack.min.js below its path, with their source maps. nil means
+	// true; new(false) switches it off.
+	ServeClient *bool
+	// ClientFS holds these files instead of the client that is built in: the
+	// official one's node_modules/socket.io-client/dist, for example. A file is read
+	// once, when it is first asked for.
+	ClientFS fs.FS
+
 	// Use wraps every HTTP request of the protocol, WebSocket upgrades included, in
 	// middleware; the first is the outermost. CORS preflights are answered before.
 	// On an upgrade the ResponseWriter that a middleware passes on must be
@@ -316,6 +327,14 @@ func checkNodeID(id string) error {
 // exceeds reports whether n is above limit; a negative limit is none.
 func exceeds(n, limit int) bool { return limit >= 0 && n > limit }
 
+// clientFiles returns what serves the browser client; nil: nothing does.
+func (o *Options) clientFiles() func(http.ResponseWriter, *http.Request) bool {
+	if o.ServeClient != nil && !*o.ServeClient {
+		return nil
+	}
+	return newClientFiles(o.ClientFS).serve
+}
+
 // engine translates the options the Engine.IO layer needs.
 func (o *Options) engine() engineio.Options {
 	out := engineio.Options{
@@ -352,6 +371,7 @@ func (o *Options) engine() engineio.Options {
 		AllowCredentials:       o.AllowCredentials,
 		NoTrailingSlash:        o.NoTrailingSlash,
 		Use:                    o.Use,
+		Files:                  o.clientFiles(),
 		InitialHeaders:         o.InitialHeaders,
 		Headers:                o.Headers,
 		GenerateID:             o.GenerateID,

@@ -19,7 +19,6 @@ const table = {
   "attachment used twice":               ["accepted",                          "closed"],
   "attachment used by nothing":          ["accepted",                          "closed"],
   "binary event without attachments":    ["closed",                            "accepted"],
-  "client file":                         ["served",                            '400 {"code":0,"message":"Transport unknown"}'],
   "JSON between the nodes":              ["accepted",                          "refused"],
   // The first text is the classic adapter's, the second that of the adapters with a heartbeat.
   "server-side ack missing":             ["timeout reached: only 1 responses received out of 2 or timeout reached: missing 1 responses",

@@ -77,9 +77,9 @@ func (c *compression) append(coding string, src []byte, dst *[]byte) {
 	*dst = out.Bytes()
 }
 
-// negotiate chooses a content coding by the Accept-Encoding header: the higher
-// weight, then the client's order. Empty: none.
-func negotiate(accept []string) string {
+// Negotiate chooses a content coding by the Accept-Encoding header: the higher
+// weight, then the client's order. It is gzip, deflate, or empty for none.
+func Negotiate(accept []string) string {
 	best, bestQ, any, anyQ := "", 0.0, false, 0.0
 	named := make(map[string]bool, 2)
 	for part := range strings.SplitSeq(strings.Join(accept, ","), ",") {

@@ -57,6 +57,9 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if srv.cors(w, r) {
 		return
 	}
+	if srv.opts.Files != nil && srv.opts.Files(w, r) {
+		return
+	}
 	srv.serve.ServeHTTP(w, r)
 }
 

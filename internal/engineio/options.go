@@ -146,6 +146,9 @@ type Options struct {
 	// Deflate compresses WebSocket messages for clients that support it; nil is off.
 	Deflate *DeflateOptions
 
+	// Files, when not nil, is called with every request that is no preflight. It
+	// returns true when it has answered.
+	Files func(w http.ResponseWriter, r *http.Request) bool
 	// Use wraps what serves requests, WebSocket upgrades included; the first is the
 	// outermost. CORS is answered before. For upgrades the ResponseWriter that a
 	// middleware passes on must be hijackable, if only through an Unwrap method.
