@@ -14,7 +14,7 @@ BENCHFLAGS  ?=
 MODULES := $(sort $(dir $(shell find . -name node_modules -prune -o -name go.mod -print)))
 
 .PHONY: test bootstrap fmt fmt-check vet lint importrules test-go readme conformance \
-	conformance-all conformance-cluster bench bench-go fuzz vuln soak chaos clean
+	conformance-all conformance-cluster e2e bench bench-go fuzz vuln soak chaos clean
 
 # One recipe after the other, whatever -j says: they all want the same cores.
 .NOTPARALLEL:
@@ -61,6 +61,10 @@ conformance-all:
 # Clusters of three processes, Go, Node.js and both, over every wire.
 conformance-cluster:
 	@scripts/conformance-cluster
+
+# Fleets behind real load balancers, with the files of examples/deploy.
+e2e:
+	@scripts/e2e
 
 # Socketfleet, socket.io on Node.js and a bare gorilla server under the same load.
 bench:

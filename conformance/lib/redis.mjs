@@ -17,7 +17,8 @@ export async function startOwnRedis(port) {
   return { ...server, port, url: `redis://127.0.0.1:${port}` };
 }
 
-function freePort() {
+// freePort returns a port nobody listens on at the moment.
+export function freePort() {
   return new Promise((resolve, reject) => {
     const probe = createServer().once("error", reject);
     probe.listen(0, "127.0.0.1", () => {
