@@ -41,6 +41,9 @@ type Namespace struct {
 // Name returns the namespace's name, which starts with "/".
 func (n *Namespace) Name() string { return n.name }
 
+// NodeID returns the name of this process among the nodes.
+func (n *Namespace) NodeID() string { return n.srv.opts.NodeID }
+
 // Outgoing is what OnAnyOutgoing sees of an emit.
 type Outgoing struct {
 	Event  string

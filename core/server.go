@@ -122,9 +122,6 @@ func (srv *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	srv.engine.ServeHTTP(w, r)
 }
 
-// NodeID returns the name of this process among the nodes.
-func (srv *Server) NodeID() string { return srv.opts.NodeID }
-
 // all returns the namespaces that are ready.
 func (srv *Server) all() []*Namespace {
 	srv.mu.Lock()
