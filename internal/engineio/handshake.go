@@ -92,6 +92,7 @@ func headerHasToken(values []string, token string) bool {
 }
 
 func (srv *Server) serveRequest(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
 	s, no := srv.verify(w, r, false)
 	if s != nil {
 		no = s.takeRequest()
@@ -100,7 +101,7 @@ func (srv *Server) serveRequest(w http.ResponseWriter, r *http.Request) {
 	case no != nil:
 		srv.refuse(w, r, no)
 	case s == nil:
-		srv.openPolling(w, r)
+		srv.openPolling(w, r, began)
 	case r.Method == http.MethodGet:
 		s.servePoll(w, r)
 	case r.Method == http.MethodPost:
@@ -306,7 +307,7 @@ func (s *Session) start() bool {
 	if !srv.admit(s) {
 		return false
 	}
-	srv.count.opened.Add(1)
+	srv.count.opened[transportIndex(s.transport.name())].Add(1)
 	srv.count.sessions.Add(1)
 	srv.count.transport(s.transport.name()).Add(1)
 	defer s.leave()
@@ -355,7 +356,7 @@ func (srv *Server) upgrades(rev revision) []string {
 	return list
 }
 
-func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request) {
+func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request, began time.Time) {
 	id, no := srv.newID(r)
 	if no != nil {
 		srv.refuse(w, r, no)
@@ -378,7 +379,14 @@ func (srv *Server) openPolling(w http.ResponseWriter, r *http.Request) {
 	}
 	if err := srv.writePayload(w, r, out); err != nil {
 		s.fail(ReasonTransportError, err)
+		return
 	}
+	srv.shookHands(Polling, began)
+}
+
+// shookHands counts how long a handshake took.
+func (srv *Server) shookHands(transport string, began time.Time) {
+	srv.count.handshakes[transportIndex(transport)].Since(began)
 }
 
 // cookie fills in the template.

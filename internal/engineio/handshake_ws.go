@@ -18,6 +18,7 @@ import (
 const upgradeTimeout = 10 * time.Second
 
 func (srv *Server) serveUpgrade(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
 	s, no := srv.verify(w, r, true)
 	if no != nil {
 		srv.refuseUpgrade(w, r, no)
@@ -27,7 +28,7 @@ func (srv *Server) serveUpgrade(w http.ResponseWriter, r *http.Request) {
 	case queryValue(r.URL.RawQuery, "transport") != WebSocket:
 		srv.refuseAfterUpgrade(w, r)
 	case s == nil:
-		srv.openWebSocket(w, r)
+		srv.openWebSocket(w, r, began)
 	default:
 		srv.upgradeSession(w, r, s)
 	}
@@ -36,7 +37,7 @@ func (srv *Server) serveUpgrade(w http.ResponseWriter, r *http.Request) {
 // openWebSocket serves the handshake of a session that starts on a WebSocket. The
 // reader is a goroutine of its own, so that the handler can return, which frees the
 // request and net/http's buffers.
-func (srv *Server) openWebSocket(w http.ResponseWriter, r *http.Request) {
+func (srv *Server) openWebSocket(w http.ResponseWriter, r *http.Request, began time.Time) {
 	id, no := srv.newID(r)
 	if no != nil {
 		srv.refuseUpgrade(w, r, no)
@@ -58,6 +59,7 @@ func (srv *Server) openWebSocket(w http.ResponseWriter, r *http.Request) {
 		s.release()
 		return
 	}
+	srv.shookHands(WebSocket, began)
 	s.mu.Lock()
 	conn.wake()
 	s.mu.Unlock()

@@ -72,7 +72,7 @@ func (s *Session) onTimerLocked() {
 }
 
 func (s *Session) pingLocked() {
-	s.pinging = true
+	s.pinging, s.pinged = true, time.Now()
 	s.out.Push(pingPacket, outq.Bound{})
 	s.transport.wake()
 	d := s.srv.opts.PingTimeout
@@ -146,6 +146,7 @@ func (s *Session) pong() {
 		return
 	}
 	s.pinging = false
+	s.srv.count.pingRTT.Since(s.pinged)
 	if s.state == stateOpen {
 		s.armLocked(s.srv.opts.PingInterval)
 	}

@@ -137,6 +137,8 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 	s.retainLocked()
 	s.mu.Unlock()
 	defer s.release()
+	s.srv.count.polls.Add(1)
+	defer s.srv.count.polls.Add(-1)
 	s.awaitPoll(w, r, p, g)
 }
 
@@ -248,6 +250,8 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
 	s.retainLocked()
 	s.mu.Unlock()
 	defer s.release()
+	s.srv.count.posts.Add(1)
+	defer s.srv.count.posts.Add(-1)
 
 	status, err := s.takePost(w, r, p, post)
 	s.mu.Lock()

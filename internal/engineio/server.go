@@ -80,6 +80,7 @@ func NewServer(opts Options, h Handler) (*Server, error) {
 	for _, use := range slices.Backward(opts.Use) {
 		srv.serve = use(srv.serve)
 	}
+	srv.count.init()
 	srv.budget.limit = opts.MaxTotalQueueBytes
 	srv.addresses.opts = &srv.opts
 	switch {

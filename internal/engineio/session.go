@@ -63,6 +63,7 @@ type Session struct {
 	due       time.Time // when timer fires
 	quiet     time.Time // when the receiver last returned while a pong was due
 	requests  bucket    // of polling requests
+	pinged    time.Time // when the ping that is to be answered was queued
 	address   *address  // counted there until the end; nil: not counted
 }
 
@@ -178,7 +179,7 @@ func (s *Session) endLocked(reason Reason, err error) {
 	s.transport.end()
 	s.srv.addresses.leave(s.address)
 	s.srv.count.hitBy(err)
-	s.srv.count.closedWith(reason).Add(1)
+	s.srv.count.closedWith(s.transport.name(), reason).Add(1)
 	s.srv.count.sessions.Add(-1)
 	s.srv.count.transport(s.transport.name()).Add(-1)
 	go s.finish(s.transport, s.abrupt)

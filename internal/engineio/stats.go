@@ -3,21 +3,28 @@ package engineio
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/socketfleet/socketfleet/internal/hist"
 )
 
-// Stats is a snapshot of a server's counters. The first four fields are current
-// numbers, all others count since the start.
+// Stats is a snapshot of a server's counters. The first six fields and QueuedBytes
+// are current numbers, all others count since the start.
 type Stats struct {
 	Sessions  int // open sessions
 	Polling   int // of these, on HTTP long-polling
 	WebSocket int // of these, on a WebSocket
 	Streams   int // of these, on WebTransport
+	Polls     int // GET requests of polling that are being answered
+	Posts     int // POST requests of polling that are being read or handled
 
 	Opened          uint64
-	Upgraded        uint64            // sessions that moved from polling to another transport
-	Closed          map[Reason]uint64 // reasons other than those of this package count as forced close
-	HandshakeErrors map[Code]uint64   // refused requests
-	Overloaded      uint64            // handshakes answered 503
+	OpenedOn        map[string]uint64            // by the transport they began on
+	ClosedOn        map[string]map[Reason]uint64 // Closed by the transport they ended on
+	UpgradesFailed  uint64                       // that were begun and led to nothing
+	Upgraded        uint64                       // sessions that moved from polling to another transport
+	Closed          map[Reason]uint64            // reasons other than those of this package count as forced close
+	HandshakeErrors map[Code]uint64              // refused requests
+	Overloaded      uint64                       // handshakes answered 503
 	OriginsRefused  uint64
 
 	PacketsIn, PacketsOut uint64
@@ -30,6 +37,23 @@ type Stats struct {
 
 	QueuedBytes int64             // in all queues now; each counts a shared message
 	LimitsHit   map[string]uint64 // by the limit's name; every limit is in it
+
+	// Handshakes is how long the handshakes that succeeded took, by transport: from
+	// the request to the answer. PingRTT is the time from a ping, which waits behind
+	// what is queued, to its pong.
+	Handshakes map[string]hist.Snapshot
+	PingRTT    hist.Snapshot
+}
+
+var allTransports = [...]string{Polling, WebSocket, WebTransport}
+
+func transportIndex(name string) int {
+	for i, known := range allTransports {
+		if name == known {
+			return i
+		}
+	}
+	return 0
 }
 
 var allReasons = [...]Reason{
@@ -41,8 +65,10 @@ var allReasons = [...]Reason{
 type counters struct {
 	sessions, polling, webSocket atomic.Int64
 	streams, expected            atomic.Int64 // expected: accepted, and yet without a first packet
-	opened, upgraded             atomic.Uint64
-	closed                       [len(allReasons)]atomic.Uint64
+	polls, posts                 atomic.Int64
+	opened                       [len(allTransports)]atomic.Uint64
+	upgraded, upgradesFailed     atomic.Uint64
+	closed                       [len(allTransports)][len(allReasons)]atomic.Uint64
 	refused                      [codes]atomic.Uint64
 	overloaded, originsRefused   atomic.Uint64
 	packetsIn, packetsOut        atomic.Uint64
@@ -50,15 +76,25 @@ type counters struct {
 	slow, volatileDropped        atomic.Uint64
 	conflated, pongs, panics     atomic.Uint64
 	limits                       [limits]atomic.Uint64
+
+	handshakes [len(allTransports)]*hist.Recorder
+	pingRTT    *hist.Recorder
 }
 
-func (c *counters) closedWith(r Reason) *atomic.Uint64 {
+func (c *counters) init() {
+	for i := range c.handshakes {
+		c.handshakes[i] = hist.NewDurations()
+	}
+	c.pingRTT = hist.NewDurations()
+}
+
+func (c *counters) closedWith(transport string, r Reason) *atomic.Uint64 {
 	for i, known := range allReasons {
 		if r == known {
-			return &c.closed[i]
+			return &c.closed[transportIndex(transport)][i]
 		}
 	}
-	return c.closedWith(ReasonForcedClose)
+	return c.closedWith(transport, ReasonForcedClose)
 }
 
 func (c *counters) transport(name string) *atomic.Int64 {
@@ -79,8 +115,14 @@ func (srv *Server) Stats() Stats {
 		Polling:          int(c.polling.Load()),
 		WebSocket:        int(c.webSocket.Load()),
 		Streams:          int(c.streams.Load()),
-		Opened:           c.opened.Load(),
+		Polls:            int(c.polls.Load()),
+		Posts:            int(c.posts.Load()),
+		OpenedOn:         make(map[string]uint64, len(allTransports)),
+		ClosedOn:         make(map[string]map[Reason]uint64, len(allTransports)),
+		Handshakes:       make(map[string]hist.Snapshot, len(allTransports)),
+		PingRTT:          c.pingRTT.Snapshot(),
 		Upgraded:         c.upgraded.Load(),
+		UpgradesFailed:   c.upgradesFailed.Load(),
 		Closed:           make(map[Reason]uint64, len(allReasons)),
 		HandshakeErrors:  make(map[Code]uint64, codes),
 		Overloaded:       c.overloaded.Load(),
@@ -100,8 +142,16 @@ func (srv *Server) Stats() Stats {
 	for l := range limits {
 		st.LimitsHit[l.String()] = c.limits[l].Load()
 	}
-	for i, r := range allReasons {
-		st.Closed[r] = c.closed[i].Load()
+	for t, name := range allTransports {
+		st.OpenedOn[name] = c.opened[t].Load()
+		st.Opened += st.OpenedOn[name]
+		st.Handshakes[name] = c.handshakes[t].Snapshot()
+		by := make(map[Reason]uint64, len(allReasons))
+		for i, r := range allReasons {
+			by[r] = c.closed[t][i].Load()
+			st.Closed[r] += by[r]
+		}
+		st.ClosedOn[name] = by
 	}
 	for i := range c.refused {
 		st.HandshakeErrors[Code(i)] = c.refused[i].Load()

@@ -83,6 +83,7 @@ func streamRequest(r *http.Request) AcceptFunc {
 }
 
 func (srv *Server) serveStream(w http.ResponseWriter, r *http.Request, accept AcceptFunc) {
+	began := time.Now()
 	leave, no := srv.expectStream(r)
 	if no != nil {
 		srv.refuse(w, r, no)
@@ -92,7 +93,7 @@ func (srv *Server) serveStream(w http.ResponseWriter, r *http.Request, accept Ac
 	first, err := srv.greet(w, r, c, accept)
 	leave() // a new session counts itself
 	if err == nil {
-		err = srv.openStream(r, c, first)
+		err = srv.openStream(r, c, first, began)
 	}
 	if err != nil {
 		srv.opts.Logger.DebugContext(r.Context(), "socketio: stream refused", "err", err)
@@ -157,9 +158,9 @@ func (srv *Server) greet(w http.ResponseWriter, r *http.Request, c *streamConn, 
 
 // openStream opens the session that the first packet asks for: a new one, or
 // another transport for an old one.
-func (srv *Server) openStream(r *http.Request, c *streamConn, first []byte) error {
+func (srv *Server) openStream(r *http.Request, c *streamConn, first []byte, began time.Time) error {
 	if len(first) == 0 {
-		return srv.startStream(r, c)
+		return srv.startStream(r, c, began)
 	}
 	var open struct{ SID string }
 	if json.Unmarshal(first, &open) != nil || open.SID == "" {
@@ -179,7 +180,7 @@ func (srv *Server) openStream(r *http.Request, c *streamConn, first []byte) erro
 	return nil
 }
 
-func (srv *Server) startStream(r *http.Request, c *streamConn) error {
+func (srv *Server) startStream(r *http.Request, c *streamConn, began time.Time) error {
 	id, no := srv.newID(r)
 	if no != nil {
 		srv.countRefusal(r, no)
@@ -195,6 +196,7 @@ func (srv *Server) startStream(r *http.Request, c *streamConn) error {
 		s.release()
 		return ErrServerClosed
 	}
+	srv.shookHands(WebTransport, began)
 	s.mu.Lock()
 	c.wake()
 	s.mu.Unlock()

@@ -111,6 +111,7 @@ func (s *Session) dropProbeLocked() {
 	if s.probe == nil {
 		return
 	}
+	s.srv.count.upgradesFailed.Add(1)
 	s.takeProbeLocked().end()
 }
 
