@@ -184,6 +184,12 @@ type RoomLister interface {
 	AllRooms(ctx context.Context) ([]Room, error)
 }
 
+// RoomCounter is implemented by adapters that know, without counting, how many
+// rooms have a member on this node. The rooms of sockets' own ids are left out.
+type RoomCounter interface {
+	RoomCount() int
+}
+
 // RoomAwaiter is implemented by adapters that may hear a room of other nodes only
 // some time after its first local member has joined.
 type RoomAwaiter interface {
@@ -235,6 +241,18 @@ type Cutter interface {
 	Cut(m Member)
 }
 
+// TransitObserver is implemented by hosts that follow packets with a Meta.Trace
+// from node to node; adapters report no others. Its methods do not block and may
+// be called under the adapter's locks.
+type TransitObserver interface {
+	// Published reports that a broadcast of this node, queued at queued, has been
+	// taken by the backend, or with err that it was given up.
+	Published(p *Packet, queued time.Time, err error)
+	// Received reports that a broadcast of another node, whose handling began at
+	// began, has been queued for the selected sockets of this one.
+	Received(p *Packet, from NodeID, began time.Time, recipients int)
+}
+
 // RoomChange says what happened to a room.
 type RoomChange uint8
 
@@ -255,6 +273,13 @@ type Delivery interface {
 	To(m Member) error
 	// Count returns how many times To was called.
 	Count() int
+}
+
+// Finisher is implemented by Deliveries that want to hear when To has been called
+// for every socket of this node that a broadcast is for, which may be none. Done
+// keeps to the rules of To and is not called for Send.
+type Finisher interface {
+	Done()
 }
 
 // Member is one local socket. The core passes its sockets; adapters use them as

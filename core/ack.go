@@ -93,6 +93,7 @@ func (s *Socket) addAck(a *pendingAck) error {
 	}
 	s.acks[a.id] = a
 	s.client.pendingAcks.Add(1)
+	s.nsp.srv.stats.pendingAcks.Add(1)
 	return nil
 }
 
@@ -104,6 +105,7 @@ func (s *Socket) forgetAck(id uint64) (*pendingAck, bool) {
 	if ok {
 		delete(s.acks, id)
 		s.client.pendingAcks.Add(-1)
+		s.nsp.srv.stats.pendingAcks.Add(-1)
 	}
 	return a, ok
 }
@@ -128,6 +130,7 @@ func (s *Socket) failAcks() {
 	acks := s.acks
 	s.acks = nil
 	s.client.pendingAcks.Add(-int64(len(acks)))
+	s.nsp.srv.stats.pendingAcks.Add(-int64(len(acks)))
 	s.mu.Unlock()
 	for _, a := range acks {
 		a.answer(adapter.Reply{Socket: s.id, Err: ErrDisconnected})

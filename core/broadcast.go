@@ -17,7 +17,8 @@ import (
 type BroadcastOperator struct {
 	nsp    *Namespace
 	target adapter.Target
-	key    string // of KeepLatest
+	key    string          // of KeepLatest
+	ctx    context.Context // of WithContext; nil: none
 }
 
 // To adds the members of rooms to the selection; a socket in several of them is
@@ -65,13 +66,32 @@ func (b BroadcastOperator) Emit(event string, args ...any) error {
 	}
 	p.Meta.Key = b.key
 	b.nsp.outgoing(Outgoing{Event: event, Args: args, Target: b.target})
-	return b.nsp.adapter.Broadcast(p, b.target)
+	b.nsp.group.broadcast(b.target.Flags)
+	if !b.nsp.srv.observed() {
+		return b.nsp.adapter.Broadcast(p, b.target)
+	}
+	ob := b.nsp.srv.begin(b.context(), b.op(event, p))
+	err = b.nsp.adapter.Broadcast(p, b.target)
+	ob.end(err)
+	return err
+}
+
+func (b BroadcastOperator) op(event string, p *adapter.Packet) Op {
+	return Op{Kind: OpBroadcast, Namespace: b.nsp, Name: event, Target: b.target, Packet: p}
+}
+
+// request begins an OpRequest of an answer from the selected sockets or their
+// nodes.
+func (n *Namespace) request(ctx context.Context, name string, t adapter.Target) observation {
+	return n.srv.begin(ctx, Op{Kind: OpRequest, Namespace: n, Name: name, Target: t})
 }
 
 // FetchSockets describes the selected sockets of every node. When nodes did not
 // answer it returns what arrived and a *PartialError.
 func (b BroadcastOperator) FetchSockets(ctx context.Context) ([]RemoteSocket, error) {
+	ob := b.nsp.request(ctx, "fetch_sockets", b.target)
 	found, err := b.nsp.adapter.FetchSockets(ctx, b.target)
+	ob.end(err)
 	out := make([]RemoteSocket, len(found))
 	for i := range found {
 		out[i] = RemoteSocket{nsp: b.nsp, info: found[i]}
@@ -134,16 +154,31 @@ func (b BroadcastOperator) ask(ctx context.Context, event string, args []any) it
 		return func(yield func(adapter.Reply, error) bool) { yield(adapter.Reply{}, err) }
 	}
 	b.nsp.outgoing(Outgoing{Event: event, Args: args, Target: b.target})
+	b.nsp.group.broadcast(b.target.Flags)
 	ctx, cancel := b.nsp.srv.ackDeadline(ctx)
+	wait := b.nsp.request(ctx, "broadcast_with_ack", b.target)
+	send := b.nsp.srv.begin(wait.ctx, b.op(event, p))
 	replies := b.nsp.adapter.BroadcastWithAck(ctx, p, b.target)
+	send.end(nil)
 	return func(yield func(adapter.Reply, error) bool) {
 		defer cancel()
+		var last error
+		defer func() { wait.end(last) }()
 		for r, err := range replies {
-			if !yield(r, ackError(err)) {
+			last = b.nsp.srv.gaveUp(ackError(err))
+			if !yield(r, last) {
 				return
 			}
 		}
 	}
+}
+
+// gaveUp counts the wait for an acknowledgement that err ended, if that is why.
+func (srv *Server) gaveUp(err error) error {
+	if errors.Is(err, ErrAckTimeout) {
+		srv.stats.ackTimeouts.Add(1)
+	}
+	return err
 }
 
 // ackDeadline bounds a wait that could otherwise be endless.
@@ -251,10 +286,14 @@ func ServerSideEmitWithAck[R any](ctx context.Context, n *Namespace, event strin
 	if err != nil {
 		return func(yield func(ServerReply[R], error) bool) { yield(ServerReply[R]{}, err) }
 	}
+	wait := n.request(ctx, "server_side_emit_with_ack", adapter.Target{})
 	replies := n.adapter.ServerSideEmitWithAck(ctx, p)
 	return func(yield func(ServerReply[R], error) bool) {
+		var last error
+		defer func() { wait.end(last) }()
 		for r, err := range replies {
 			reply := ServerReply[R]{Node: r.Node}
+			last = err
 			if err == nil {
 				reply.Value, err = decodeAs[R](argsOfPacket(n.srv.codec, r.Packet, 0))
 			}
@@ -267,7 +306,12 @@ func ServerSideEmitWithAck[R any](ctx context.Context, n *Namespace, event strin
 
 // ServerCount returns the number of nodes that serve the namespace, this one
 // included.
-func (n *Namespace) ServerCount(ctx context.Context) (int, error) { return n.adapter.ServerCount(ctx) }
+func (n *Namespace) ServerCount(ctx context.Context) (int, error) {
+	ob := n.request(ctx, "server_count", adapter.Target{})
+	count, err := n.adapter.ServerCount(ctx)
+	ob.end(err)
+	return count, err
+}
 
 // AllRooms returns the rooms of all nodes, where the adapter can enumerate them;
 // otherwise an error that matches errors.ErrUnsupported.

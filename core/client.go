@@ -257,7 +257,7 @@ func (c *client) join(p *parser.Packet) {
 	if exceeds(len(c.entries)+1, c.srv.opts.MaxNamespacesPerClient) {
 		c.mu.Unlock()
 		c.srv.stats.limit("namespaces_per_client")
-		c.refuse(name, errors.New("too many namespaces"))
+		c.refuse(name, errTooManyNamespaces)
 		return
 	}
 	c.entries = append(c.entries, entry{name: name})
@@ -294,7 +294,7 @@ func (c *client) enter(n *Namespace, h Handshake, l *lease) {
 		return
 	}
 	if !n.runsOnConnect() {
-		s.accept()
+		s.admitUnasked()
 		return
 	}
 	s.mu.Lock()
@@ -335,7 +335,7 @@ func (c *client) drop(s *Socket) {
 
 // refuse answers a CONNECT with an error; the connection stays.
 func (c *client) refuse(name string, err error) {
-	c.srv.stats.connectErrors.Add(1)
+	c.srv.refused(name, err)
 	c.send(parser.ConnectError, name, connectErrorPayload(c.srv.marshal, err))
 }
 
@@ -345,7 +345,7 @@ func (c *client) turnAway(name string, err error) {
 		c.refuse(name, err)
 		return
 	}
-	c.srv.stats.connectErrors.Add(1)
+	c.srv.refused(name, err)
 	c.send(parser.ConnectError, name, middlewareErrorV2(c.srv.marshal, err))
 }
 

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"context"
 	"errors"
 
 	"github.com/socketfleet/socketfleet/adapter"
@@ -11,28 +12,48 @@ import (
 // runConnect takes a socket through the middlewares, accepts it and runs the
 // OnConnect handlers, on the socket's dispatcher: its first events wait behind.
 func (s *Socket) runConnect() {
-	if err := s.admitted(); err != nil {
+	ob := s.beginConnect()
+	ob.end(s.enterNamespace(ob.ctx))
+}
+
+func (s *Socket) beginConnect() observation {
+	return s.nsp.srv.begin(s.Context(), Op{Kind: OpConnect, Namespace: s.nsp, Socket: s})
+}
+
+// admitUnasked accepts a socket that no user code is asked about.
+func (s *Socket) admitUnasked() {
+	if !s.nsp.srv.observed() { // then the socket needs no context either
+		s.accept()
+		return
+	}
+	ob := s.beginConnect()
+	s.accept()
+	ob.end(nil)
+}
+
+// enterNamespace returns why the socket was refused.
+func (s *Socket) enterNamespace(ctx context.Context) error {
+	if err := s.admitted(ctx); err != nil {
 		s.client.drop(s)
 		if s.close(ReasonServerNamespace, nil) {
 			s.client.turnAway(s.nsp.name, err)
 		}
-		return
+		return err
 	}
 	if !s.accept() {
-		return
+		return ErrDisconnected
 	}
-	ctx := s.Context()
 	for h := range s.nsp.chain() {
 		for _, fn := range h.connect {
 			s.nsp.srv.failed("OnConnect", s.nsp, guard(func() error { return fn(ctx, s) }))
 		}
 	}
+	return nil
 }
 
 // runMiddleware returns what the first refusing middleware says. A panic is
 // logged here and refuses the socket without giving anything away.
-func (s *Socket) runMiddleware() error {
-	ctx := s.Context()
+func (s *Socket) runMiddleware(ctx context.Context) error {
 	for h := range s.nsp.chain() {
 		for _, fn := range h.middleware {
 			err := guard(func() error { return fn(ctx, s) })
@@ -64,6 +85,7 @@ func (s *Socket) accept() bool {
 	s.state.Store(stateGreeting)
 	s.mu.Unlock()
 	s.nsp.add(s)
+	s.nsp.group.connects.Add(1)
 	s.client.joined()
 	rooms := append([]Room{s.id}, s.early...)
 	s.early = nil

@@ -23,6 +23,7 @@ type Event struct {
 	id    uint64
 	hasID bool
 	acked atomic.Bool
+	err   error // the first a handler returned; owned by the dispatcher
 }
 
 // WantsAck reports whether the client asked for an acknowledgement.
@@ -128,6 +129,7 @@ func (srv *Server) failed(what string, nsp *Namespace, err error) {
 	case nil:
 	case *panicError:
 		srv.stats.panics.Add(1)
+		nsp.group.panics.Add(1)
 		srv.log.Error("socketio: handler panicked", "event", "handler.panic",
 			"what", what, "nsp", nsp.name, "panic", fmt.Sprint(e.value), "stack", string(e.stack))
 	case *argumentError:
@@ -139,6 +141,7 @@ func (srv *Server) failed(what string, nsp *Namespace, err error) {
 			return
 		}
 		srv.stats.handlerErrors.Add(1)
+		nsp.group.handlerErrors.Add(1)
 		srv.log.LogAttrs(context.Background(), slog.LevelWarn, "socketio: handler failed",
 			slog.String("event", "handler.error"), slog.String("what", what), slog.String("nsp", nsp.name), slog.Any("err", err))
 	}
@@ -147,7 +150,23 @@ func (srv *Server) failed(what string, nsp *Namespace, err error) {
 // run hands e to the catch-all listeners, then through the middlewares to the
 // handlers.
 func (s *Socket) run(e *Event) {
-	ctx := s.Context()
+	n := s.nsp
+	if !n.srv.observed() {
+		s.runEvent(s.Context(), e)
+		return
+	}
+	ob := n.srv.begin(s.Context(), Op{Kind: OpEvent, Namespace: n, Socket: s, Name: e.Name, Known: n.routes(e.Name)})
+	s.runEvent(ob.ctx, e)
+	ob.end(e.err)
+}
+
+// routes reports whether a handler for the event is registered on the namespace or
+// its family.
+func (n *Namespace) routes(event string) bool {
+	return n.anyHook(func(t *hookTable) bool { return len(t.events[event]) > 0 })
+}
+
+func (s *Socket) runEvent(ctx context.Context, e *Event) {
 	n := s.nsp
 	for h := range n.chain() {
 		for _, fn := range h.any {
@@ -164,6 +183,7 @@ func (s *Socket) run(e *Event) {
 	}
 	if err := guard(func() error { return handler(ctx, s, e) }); err != nil {
 		n.srv.failed("event", n, err)
+		e.failed(err)
 	}
 }
 
@@ -183,7 +203,15 @@ func (s *Socket) call(ctx context.Context, e *Event, routes []*route) {
 	for _, r := range routes {
 		if err := guard(func() error { return r.fn(ctx, s, e) }); err != nil {
 			s.nsp.srv.failed("event", s.nsp, err)
+			e.failed(err)
 		}
+	}
+}
+
+// failed keeps the first error of the event's handlers for the observers.
+func (e *Event) failed(err error) {
+	if e.err == nil {
+		e.err = err
 	}
 }
 

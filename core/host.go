@@ -66,7 +66,10 @@ type delivery struct {
 	latest *engineio.Latest // nil unless the packet replaces another one
 }
 
-var _ adapter.Delivery = (*delivery)(nil)
+var (
+	_ adapter.Delivery = (*delivery)(nil)
+	_ adapter.Finisher = (*delivery)(nil)
+)
 
 func (d *delivery) To(m adapter.Member) error {
 	if d.fails {
@@ -82,6 +85,9 @@ func (d *delivery) To(m adapter.Member) error {
 }
 
 func (d *delivery) Count() int { return d.count }
+
+// Done implements adapter.Finisher.
+func (d *delivery) Done() { d.n.group.recipients.Observe(int64(d.count)) }
 
 func (d *delivery) encode() (err error) {
 	var id uint64

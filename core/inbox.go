@@ -155,6 +155,7 @@ func (s *Socket) handle(in *inbound) {
 		return // an event without a name: the reference accepts it and nothing can listen to it
 	}
 	s.nsp.srv.stats.events.Add(1)
+	s.nsp.group.events.Add(1)
 	s.run(&Event{
 		Name:  name,
 		Args:  newArgs(s.nsp.srv.codec, in.data, in.atts, 1),

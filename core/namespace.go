@@ -20,14 +20,16 @@ type Namespace struct {
 	srv     *Server
 	name    string
 	family  *NamespaceFamily // nil for a namespace no family accepts
+	group   *group           // never nil
 	adapter adapter.Adapter
 	openErr error // why there is no way to other nodes; clients are refused
 
-	opened  chan struct{} // closed when adapter and openErr are set
-	ackID   atomic.Uint64
-	events  taskQueue   // server-side events
-	changes taskQueue   // of rooms
-	used    atomic.Bool // a socket has been connected
+	opened   chan struct{} // closed when adapter and openErr are set
+	ackID    atomic.Uint64
+	events   taskQueue   // server-side events
+	changes  taskQueue   // of rooms
+	transits taskQueue   // what the adapter reports for the observers
+	used     atomic.Bool // a socket has been connected
 
 	// Guarded by Server.mu.
 	dynamic bool          // made for a client, and counted as such

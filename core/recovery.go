@@ -1,6 +1,7 @@
 package core
 
 import (
+	"context"
 	"encoding/json"
 	"sync"
 	"sync/atomic"
@@ -251,11 +252,11 @@ func (s *Socket) take(l *lease) {
 func (s *Socket) Recovered() bool { return s.lease != nil && s.lease.claim != nil }
 
 // admitted runs the middlewares a socket has to pass.
-func (s *Socket) admitted() error {
+func (s *Socket) admitted(ctx context.Context) error {
 	if s.Recovered() && !s.nsp.srv.opts.Recovery.RunMiddleware {
 		return nil
 	}
-	return s.runMiddleware()
+	return s.runMiddleware(ctx)
 }
 
 // resume is the end of accept for a recovered socket. The missed events precede

@@ -71,6 +71,7 @@ func (srv *Server) patternLocked(name string) *NamespaceFamily {
 // addLocked registers a namespace whose adapter is still to be opened.
 func (srv *Server) addLocked(name string, f *NamespaceFamily) *Namespace {
 	n := &Namespace{srv: srv, name: name, family: f, opened: make(chan struct{}), sockets: make(map[string]*Socket)}
+	n.group = srv.groupLocked(n.groupName())
 	srv.namespaces[name] = n
 	return n
 }

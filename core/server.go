@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"github.com/socketfleet/socketfleet/adapter"
 	_ "github.com/socketfleet/socketfleet/adapter/memory" // registers memory://, the default
@@ -31,16 +32,18 @@ type Server struct {
 	codec    parser.Codec
 	limits   parser.Limits
 
-	stats    counters
-	work     tracker // goroutines that run user code
-	restores restoreGate
-	draining chan struct{} // closed when Drain, Shutdown or Close is called
+	stats     counters
+	work      tracker // goroutines that run user code
+	restores  restoreGate
+	observers atomic.Pointer[[]*observerEntry] // nil: nobody; changed under mu
+	draining  chan struct{}                    // closed when Drain, Shutdown or Close is called
 
 	mu         sync.Mutex // guards the following
 	namespaces map[string]*Namespace
 	clients    map[*client]struct{}
 	families   []*NamespaceFamily
 	dynamic    int // namespaces made for families
+	groups     map[string]*group
 	closed     bool
 }
 
@@ -61,6 +64,7 @@ func New(ctx context.Context, opts *Options) (*Server, error) {
 		log:        o.Logger,
 		namespaces: make(map[string]*Namespace),
 		clients:    make(map[*client]struct{}),
+		groups:     make(map[string]*group),
 		draining:   make(chan struct{}),
 		codec:      parser.Codec(o.JSON),
 		limits:     parser.Limits{MaxAttachments: o.MaxAttachments, MaxDepth: o.MaxDepth, MaxTokens: o.MaxTokens, MaxBytes: int(o.MaxPayload)},

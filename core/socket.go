@@ -137,7 +137,14 @@ func (s *Socket) send(ctx context.Context, event string, args []any, f adapter.F
 		return err
 	}
 	s.nsp.outgoing(Outgoing{Event: event, Args: args, Socket: s})
-	return s.nsp.adapter.Send(ctx, s, p, f, ack)
+	s.nsp.group.sent.Add(1)
+	if !s.nsp.srv.observed() {
+		return s.nsp.adapter.Send(ctx, s, p, f, ack)
+	}
+	ob := s.nsp.srv.begin(ctx, Op{Kind: OpSend, Namespace: s.nsp, Socket: s, Name: event, Packet: p})
+	err = s.nsp.adapter.Send(ctx, s, p, f, ack)
+	ob.end(err)
+	return err
 }
 
 // emitWithAck implements Acker.
@@ -147,7 +154,7 @@ func (s *Socket) emitWithAck(ctx context.Context, event string, args []any) (Arg
 	replies := make(chan adapter.Reply, 1)
 	err := s.send(ctx, event, args, 0, func(r adapter.Reply) { replies <- r })
 	if err != nil && ctx.Err() != nil {
-		err = waitError(ctx)
+		err = s.nsp.srv.gaveUp(waitError(ctx))
 	}
 	if err != nil {
 		return Args{}, err
@@ -156,7 +163,7 @@ func (s *Socket) emitWithAck(ctx context.Context, event string, args []any) (Arg
 	case r := <-replies:
 		return argsOfPacket(s.nsp.srv.codec, r.Packet, 0), r.Err
 	case <-ctx.Done():
-		return Args{}, waitError(ctx)
+		return Args{}, s.nsp.srv.gaveUp(waitError(ctx))
 	}
 }
 
@@ -345,7 +352,7 @@ func (s *Socket) close(reason DisconnectReason, err error) bool {
 	s.failAcks()
 	s.nsp.remove(s)
 	if was != stateConnecting {
-		s.nsp.srv.stats.disconnected(reason)
+		s.nsp.group.disconnected(reason)
 	}
 	s.queueEnd(reason, was != stateConnecting && s.nsp.listensToDisconnect())
 	return true

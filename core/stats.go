@@ -34,7 +34,17 @@ type Stats struct {
 	Expired          uint64 // sockets disconnected by ExpireAt
 	Disconnects      map[DisconnectReason]uint64
 	LimitsHit        map[string]uint64 // by the limit's name; those never hit are not in it
+	AckTimeouts      uint64            // waits for acknowledgements that took too long
 
+	// ByNamespace has the counters of each namespace, under a name that no client
+	// chose: see Namespace.StatsName. Clients refused because there is no such
+	// namespace are under "_unknown", and from the 256th name on all are under
+	// "_other".
+	ByNamespace map[string]NamespaceStats
+
+	// AdapterScheme is the scheme of Options.AdapterURL, and "custom" for
+	// Options.Adapter.
+	AdapterScheme string
 	// Adapter is the state of the adapter's connection; nil for adapters that
 	// have none to lose.
 	Adapter *adapter.Health
@@ -49,15 +59,11 @@ type counters struct {
 	connectErrors, protocolErrors, unknownAcks                  atomic.Uint64
 	inboundOverflows, connectTimeouts, volatileDropped, expired atomic.Uint64
 
-	mu          sync.Mutex // guards the following; leaf lock
-	disconnects map[DisconnectReason]uint64
-	limits      map[string]uint64
-}
+	pendingAcks atomic.Int64
+	ackTimeouts atomic.Uint64
 
-func (c *counters) disconnected(r DisconnectReason) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	count(&c.disconnects, r)
+	mu     sync.Mutex // guards the following; leaf lock
+	limits map[string]uint64
 }
 
 func (c *counters) limit(name string) {
@@ -73,7 +79,8 @@ func count[K comparable](m *map[K]uint64, key K) {
 	(*m)[key]++
 }
 
-// Stats returns the server's counters.
+// Stats returns the server's counters. Its cost grows with the number of
+// namespaces, not of sockets.
 func (srv *Server) Stats() Stats {
 	c := &srv.stats
 	out := Stats{
@@ -91,9 +98,11 @@ func (srv *Server) Stats() Stats {
 		Recoveries:       srv.restores.done.Load(),
 		RecoveryFailures: srv.restores.failed.Load(),
 		Expired:          c.expired.Load(),
+		PendingAcks:      int(c.pendingAcks.Load()),
+		AckTimeouts:      c.ackTimeouts.Load(),
+		AdapterScheme:    srv.opts.scheme(),
 	}
 	c.mu.Lock()
-	out.Disconnects = cloneMap(c.disconnects)
 	out.LimitsHit = cloneMap(c.limits)
 	c.mu.Unlock()
 	for name, n := range out.Engine.LimitsHit {
@@ -101,13 +110,14 @@ func (srv *Server) Stats() Stats {
 			out.LimitsHit[name] += n
 		}
 	}
-	for _, n := range srv.all() {
-		out.Namespaces++
-		for s := range n.Sockets() {
-			out.Sockets++
-			s.mu.Lock()
-			out.PendingAcks += len(s.acks)
-			s.mu.Unlock()
+	all := srv.all()
+	out.Namespaces = len(all)
+	out.ByNamespace = srv.byNamespace(all)
+	out.Disconnects = make(map[DisconnectReason]uint64)
+	for _, s := range out.ByNamespace {
+		out.Sockets += s.Sockets
+		for r, n := range s.Disconnects {
+			out.Disconnects[r] += n
 		}
 	}
 	if h, ok := srv.provider.(adapter.HealthReporter); ok {

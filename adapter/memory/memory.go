@@ -20,8 +20,9 @@ type Adapter struct {
 }
 
 var (
-	_ adapter.Adapter    = (*Adapter)(nil)
-	_ adapter.RoomLister = (*Adapter)(nil)
+	_ adapter.Adapter     = (*Adapter)(nil)
+	_ adapter.RoomLister  = (*Adapter)(nil)
+	_ adapter.RoomCounter = (*Adapter)(nil)
 )
 
 // New returns the adapter of h's namespace. It starts no goroutine.
@@ -174,6 +175,13 @@ func (a *Adapter) Rooms() []adapter.Room {
 	return rooms
 }
 
+// RoomCount implements adapter.RoomCounter.
+func (a *Adapter) RoomCount() int {
+	a.t.mu.RLock()
+	defer a.t.mu.RUnlock()
+	return len(a.t.rooms)
+}
+
 // AllRooms implements adapter.RoomLister.
 func (a *Adapter) AllRooms(context.Context) ([]adapter.Room, error) { return a.Rooms(), nil }
 
@@ -210,6 +218,9 @@ func (a *Adapter) DeliverLocalWithAck(ctx context.Context, p *adapter.Packet, t 
 func (a *Adapter) to(d adapter.Delivery, t *adapter.Target, ack func(adapter.Reply)) int {
 	a.t.mu.RLock()
 	defer a.t.mu.RUnlock()
+	if f, ok := d.(adapter.Finisher); ok {
+		defer f.Done()
+	}
 	n := 0
 	a.t.selectLocked(t, func(e *entry) {
 		n++
