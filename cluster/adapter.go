@@ -109,7 +109,9 @@ func (a *Adapter) publish(m *Message) error {
 	m.From, m.Namespace = a.self, a.ns
 	a.extend(m)
 	volatile := m.Target.Flags.Has(adapter.Volatile) && m.Kind == Broadcast && m.RequestID == "" || isBeat(m.Kind)
-	return a.p.pub.out.push(newOutgoing(m, volatile), false)
+	it := newOutgoing(m, volatile)
+	it.told = a.follows(m.Packet)
+	return a.p.pub.out.push(it, false)
 }
 
 // extend marks m as a message with extensions.

@@ -84,7 +84,9 @@ func (a *recovering) read(m *Message, at adapter.Offset) {
 	defer a.mu.Unlock()
 	if m.Packet != nil {
 		m.Target.Flags &^= adapter.Local
-		a.deliverLocked(m.Packet, m.Target, at)
+		began := time.Now()
+		n := a.deliverLocked(m.Packet, m.Target, at)
+		a.received(m, began, n)
 	}
 	a.passedLocked(at)
 }

@@ -23,7 +23,8 @@ type outgoing struct {
 	size     int
 	at       time.Time
 	volatile bool
-	done     chan struct{} // closed when published or dropped; may be nil
+	done     chan struct{}           // closed when published or dropped; may be nil
+	told     adapter.TransitObserver // hears what becomes of it; may be nil
 }
 
 func newOutgoing(m *Message, volatile bool) outgoing {
@@ -129,6 +130,7 @@ func (o *outbox) discardLocked(it *outgoing) {
 	if !it.volatile {
 		o.lost++
 	}
+	it.leaves(errGivenUp)
 	o.bytes -= it.size
 	if it.done != nil {
 		close(it.done)
@@ -178,6 +180,7 @@ func (o *outbox) sent(n int) {
 	defer o.mu.Unlock()
 	for i := range o.items[:n] {
 		it := &o.items[i]
+		it.leaves(nil)
 		o.bytes -= it.size
 		if it.done != nil {
 			close(it.done)

@@ -52,7 +52,7 @@ func NewProvider(bus Bus, opts Options) *Provider {
 	p := &Provider{
 		bus:      bus,
 		opts:     opts,
-		pub:      &publisher{bus: newNumbering(bus), out: newOutbox(&opts), log: opts.Logger},
+		pub:      newPublisher(newNumbering(bus), &opts),
 		replies:  &replier{bus: bus, out: newReplybox(&opts)},
 		stop:     stop,
 		wake:     make(chan struct{}, 1),
@@ -218,7 +218,15 @@ type Stats struct {
 	GapDisconnects  uint64             // sockets cut because of GapDisconnect
 	NodesLost       uint64             // peers taken out because they were silent
 	Twins           uint64             // messages that show another node with an id of this one
-	Bus             BusHealth
+	// Nodes is how many nodes are known to be there, this one included: those whose
+	// heartbeats are heard, which Node.js peers and nodes with Options.NoExtensions
+	// do not send.
+	Nodes int
+	Bus   BusHealth
+
+	// BatchSizes is how many messages each successful publication held, and
+	// PublishDurations how long it took.
+	BatchSizes, PublishDurations Histogram
 }
 
 // Stats returns a snapshot.
@@ -243,6 +251,9 @@ func (p *Provider) Stats() Stats {
 		NodesLost:      p.lost.Load(),
 		Twins:          p.twins.Load(),
 		Bus:            p.Health(),
+
+		BatchSizes:       p.pub.sizes.Snapshot(),
+		PublishDurations: p.pub.durations.Snapshot(),
 	}
 	for i := range p.received {
 		n := p.received[i].Load()
@@ -252,8 +263,10 @@ func (p *Provider) Stats() Stats {
 			s.Unknown += n
 		}
 	}
+	s.Nodes = 1
 	for _, a := range p.open() {
 		s.RequestsPending += a.requests.len()
+		s.Nodes = max(s.Nodes, 1+len(a.nodes.leased()))
 	}
 	return s
 }

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"time"
+
+	"github.com/socketfleet/socketfleet/internal/hist"
 )
 
 // Between attempts to publish the publisher waits, from the first to the last of
@@ -24,12 +26,20 @@ type publisher struct {
 	log *slog.Logger
 
 	published, failures atomic.Uint64
+	sizes, durations    *hist.Recorder // of batches that were published
 
 	// Owned by the goroutine of run.
 	batch  []outgoing
 	msgs   []*Message
 	logged time.Time
 	muted  int
+}
+
+func newPublisher(bus Bus, opts *Options) *publisher {
+	return &publisher{
+		bus: bus, out: newOutbox(opts), log: opts.Logger,
+		sizes: hist.NewSizes(), durations: hist.NewDurations(),
+	}
 }
 
 // run publishes until ctx is done, or the outbox is closed and empty.
@@ -62,8 +72,11 @@ func (p *publisher) publish(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.out.maxAge)
 	defer cancel()
+	began := time.Now()
 	_, err := p.bus.Publish(ctx, p.msgs)
 	if err == nil {
+		p.durations.Since(began)
+		p.sizes.Observe(int64(len(p.batch)))
 		p.published.Add(uint64(len(p.batch)))
 		p.out.sent(len(p.batch))
 		return nil

@@ -180,8 +180,10 @@ func (a *Adapter) deliver(m *Message) {
 	if m.Packet == nil {
 		return
 	}
+	began := time.Now()
 	if m.RequestID == "" {
-		a.DeliverLocal(m.Packet, m.Target)
+		n := a.DeliverLocal(m.Packet, m.Target)
+		a.received(m, began, n)
 		return
 	}
 	timeout := m.Timeout
@@ -196,7 +198,9 @@ func (a *Adapter) deliver(m *Message) {
 		return
 	}
 	context.AfterFunc(ctx, func() { a.answers.remove(w) })
-	w.counted(a.DeliverLocalWithAck(ctx, m.Packet, m.Target, w.ack))
+	n := a.DeliverLocalWithAck(ctx, m.Packet, m.Target, w.ack)
+	a.received(m, began, n)
+	w.counted(n)
 }
 
 // answering is one broadcast of another node whose local recipients owe

@@ -262,7 +262,8 @@ func selects(t *adapter.Target, in map[adapter.Room]struct{}) bool {
 
 // deliverLocked queues an event for the local sockets it is for. at is its place
 // in the log; without one, its recipients can only be resumed behind a later one.
-func (a *recovering) deliverLocked(p *adapter.Packet, t adapter.Target, at adapter.Offset) {
+// It returns how many there are.
+func (a *recovering) deliverLocked(p *adapter.Packet, t adapter.Target, at adapter.Offset) int {
 	kept := !t.Flags.Has(adapter.Volatile)
 	if kept && at != "" {
 		p = withOffset(p, at)
@@ -283,6 +284,10 @@ func (a *recovering) deliverLocked(p *adapter.Packet, t adapter.Target, at adapt
 			c.passLocked(p, &t, at)
 		}
 	}
+	if f, ok := d.(adapter.Finisher); ok {
+		f.Done()
+	}
+	return d.Count()
 }
 
 // withOffset returns p with its offset as one more argument.

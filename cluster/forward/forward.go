@@ -81,6 +81,7 @@ type Forwarder struct {
 // New returns a Forwarder for core.Options.Forwarder. nil options mean the defaults.
 func New(opts *Options) *Forwarder {
 	f := &Forwarder{tunnels: make(map[*tunnel]struct{})}
+	f.count.init()
 	if opts != nil {
 		f.opts = *opts
 	}

@@ -42,6 +42,7 @@ func (f *Forwarder) newTransport() *http.Transport {
 
 // relay has the owner answer a poll or a post.
 func (f *Forwarder) relay(ctx context.Context, w http.ResponseWriter, r *http.Request, to target) (handled bool) {
+	began := time.Now()
 	rc := http.NewResponseController(w)
 	// The deadlines of http.Server are for ordinary requests.
 	_ = rc.SetReadDeadline(time.Time{})
@@ -68,7 +69,7 @@ func (f *Forwarder) relay(ctx context.Context, w http.ResponseWriter, r *http.Re
 	if r.Method == http.MethodGet {
 		kind = Poll
 	}
-	count(kinds[:], f.count.forwarded[:], kind)
+	f.count.answered(kind, began)
 	return true
 }
 

@@ -1,6 +1,12 @@
 package forward
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/socketfleet/socketfleet/cluster"
+	"github.com/socketfleet/socketfleet/internal/hist"
+)
 
 // Kind is what was forwarded.
 type Kind string
@@ -50,6 +56,10 @@ type Stats struct {
 	InFlight  int                // requests under way, without tunnels
 	Tunnels   int                // WebSockets that pass through this node
 
+	// Durations is how long the polls and posts took that their owners answered. A
+	// poll waits for something to answer with.
+	Durations map[Kind]cluster.Histogram
+
 	Accepted uint64             // hops of other nodes
 	Refused  map[Refusal]uint64 // hops that were not accepted
 
@@ -71,6 +81,19 @@ type counters struct {
 	refused                              [len(refusals)]atomic.Uint64
 	accepted, lookups, lookupErrs, lease atomic.Uint64
 	inFlight, tunnels                    atomic.Int64
+	polls, posts                         *hist.Recorder
+}
+
+func (c *counters) init() { c.polls, c.posts = hist.NewDurations(), hist.NewDurations() }
+
+// answered counts a request that its owner answered.
+func (c *counters) answered(kind Kind, began time.Time) {
+	count(kinds[:], c.forwarded[:], kind)
+	if kind == Poll {
+		c.polls.Since(began)
+	} else {
+		c.posts.Since(began)
+	}
 }
 
 func count[T comparable](names []T, counts []atomic.Uint64, name T) {
@@ -97,6 +120,7 @@ func (f *Forwarder) Stats() Stats {
 		Failed:        snapshot(failures[:], c.failed[:]),
 		InFlight:      int(c.inFlight.Load()),
 		Tunnels:       int(c.tunnels.Load()),
+		Durations:     map[Kind]cluster.Histogram{Poll: c.polls.Snapshot(), Post: c.posts.Snapshot()},
 		Accepted:      c.accepted.Load(),
 		Refused:       snapshot(refusals[:], c.refused[:]),
 		Lookups:       c.lookups.Load(),
