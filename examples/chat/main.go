@@ -1,13 +1,8 @@
-// Command chat is a chat room on one node: open http://localhost:3000 in two
-// windows.
-//
-// The page speaks the protocol over a bare WebSocket in a few lines, so that the
-// example needs nothing else; a real page uses an official Socket.IO client.
+// Command chat is a chat on one node: open http://localhost:3000 in two windows.
 package main
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,16 +13,8 @@ import (
 	"time"
 
 	"github.com/socketfleet/socketfleet/core"
+	"github.com/socketfleet/socketfleet/examples/internal/chatroom"
 )
-
-//go:embed index.html
-var page []byte
-
-// message is what clients send and receive.
-type message struct {
-	From string `json:"from"`
-	Text string `json:"text"`
-}
 
 func main() {
 	addr := flag.String("addr", "localhost:3000", "address to listen on")
@@ -40,11 +27,10 @@ func main() {
 }
 
 func run(ctx context.Context, addr string) error {
-	srv, err := core.New(ctx, nil)
+	srv, err := newServer(ctx)
 	if err != nil {
 		return err
 	}
-	serveChat(srv)
 	httpServer := &http.Server{Addr: addr, Handler: routes(srv), ReadHeaderTimeout: 5 * time.Second}
 	context.AfterFunc(ctx, func() {
 		deadline, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -59,25 +45,19 @@ func run(ctx context.Context, addr string) error {
 	return nil
 }
 
-func routes(srv *core.Server) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/socket.io/", srv)
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = w.Write(page) // the browser may have gone
-	})
-	return mux
+// newServer returns a chat whose clients may be away for a moment and miss nothing.
+func newServer(ctx context.Context) (*core.Server, error) {
+	srv, err := core.New(ctx, &core.Options{Recovery: &core.RecoveryOptions{}})
+	if err != nil {
+		return nil, err
+	}
+	chatroom.Serve(srv, "this server", false)
+	return srv, nil
 }
 
-// serveChat sends every message to everybody, its sender included.
-func serveChat(srv *core.Server) {
-	srv.OnConnect(func(_ context.Context, s *core.Socket) error {
-		return s.Broadcast().Emit("notice", "somebody joined")
-	})
-	srv.OnDisconnect(func(_ context.Context, s *core.Socket, r core.DisconnectReason) {
-		_ = srv.Emit("notice", "somebody left: "+string(r)) // nobody may be left to tell
-	})
-	core.OnAck(srv, "chat", func(_ context.Context, s *core.Socket, m message) (string, error) {
-		return "delivered", srv.Emit("chat", m)
-	})
+func routes(srv *core.Server) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/socket.io/", srv) // the protocol, and the client as socket.io.min.js
+	mux.Handle("/", chatroom.Page())
+	return mux
 }

@@ -10,22 +10,18 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-
-	"github.com/socketfleet/socketfleet/core"
-	"github.com/socketfleet/socketfleet/internal/testutil"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func serve(t *testing.T) string {
-	t.Helper()
-	srv, err := core.New(context.Background(), nil)
+// A page needs nothing from elsewhere: it, its parts and the client are all served.
+func TestThePageAndItsClientAreServed(t *testing.T) {
+	srv, err := newServer(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	serveChat(srv)
 	ts := httptest.NewServer(routes(srv))
-	t.Cleanup(func() {
+	defer func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		if err := srv.Shutdown(ctx); err != nil {
@@ -33,47 +29,26 @@ func serve(t *testing.T) string {
 		}
 		ts.Close()
 		http.DefaultClient.CloseIdleConnections()
-	})
-	return ts.URL
-}
+	}()
+	for path, want := range map[string]string{
+		"/":          `src="/socket.io/socket.io.min.js"`,
+		"/app.js":    "io(",
+		"/map.js":    "ClusterMap",
+		"/style.css": "prefers-color-scheme",
 
-func TestAMessageReachesEverybody(t *testing.T) {
-	url := serve(t)
-	alice := testutil.MustDial(t, url, testutil.ClientOptions{})
-	bob := testutil.MustDial(t, url, testutil.ClientOptions{})
-	alice.Expect(t, "notice")
-
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	answer, err := alice.EmitWithAck(ctx, "chat", message{From: "alice", Text: "hi"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := answer.At(0); got != "delivered" {
-		t.Errorf("acknowledgement = %v, want delivered", got)
-	}
-	for _, c := range []*testutil.Client{alice, bob} {
-		var got message
-		if err := c.Expect(t, "chat").Decode(0, &got); err != nil {
+		"/socket.io/socket.io.min.js": "Manager",
+	} {
+		resp, err := http.Get(ts.URL + path)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if want := (message{From: "alice", Text: "hi"}); got != want {
-			t.Errorf("got %+v, want %+v", got, want)
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
+			t.Errorf("%s: status %d, %v", path, resp.StatusCode, err)
 		}
-	}
-}
-
-func TestThePageIsServed(t *testing.T) {
-	resp, err := http.Get(serve(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(string(body), "<title>Chat</title>") {
-		t.Errorf("status %d, page %q", resp.StatusCode, body)
+		if strings.Contains(string(body), "https://cdn") {
+			t.Errorf("%s loads something from elsewhere", path)
+		}
 	}
 }

@@ -1,12 +1,13 @@
-// Command cluster runs three Socket.IO nodes behind one port, in one process and
-// with nothing else to install: three servers on three ports, a front that hands
-// every request to the next node in turn, and an in-process Redis unless REDIS_URL
-// names a real one.
+// Command cluster runs three Socket.IO nodes behind one port with nothing else to
+// install: three processes on three ports, a front that hands every request to the
+// next node in turn, and a Redis inside this process unless REDIS_URL names a real
+// one.
 //
 // It first proves with real clients that polling and upgrades work through that
-// front, and that a room, a socket id and an acknowledgement reach across the
-// nodes, then serves until Ctrl-C. With
-// -selfcheck it ends after the proof, non-zero when any of it failed.
+// front, that a room, a socket id and an acknowledgement reach across the nodes,
+// and that clients of a node that is killed miss nothing. Then it serves a chat
+// that shows the nodes, until Ctrl-C. With -selfcheck it ends after the proof,
+// non-zero when any of it failed.
 package main
 
 import (
@@ -19,6 +20,8 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -27,20 +30,28 @@ import (
 )
 
 func main() {
+	if os.Getenv(envName) != "" {
+		exit(runNode(context.Background()))
+	}
 	addr := flag.String("addr", "localhost:3000", "address of the front; port 0 takes a free one")
 	selfcheck := flag.Bool("selfcheck", false, "end after the proof")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *addr, *selfcheck); err != nil {
+	exit(runCluster(ctx, *addr, *selfcheck))
+}
+
+func exit(err error) {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)
 		os.Exit(1)
 	}
+	os.Exit(0)
 }
 
 const nodeCount = 3
 
-func run(ctx context.Context, addr string, selfcheck bool) error {
+func runCluster(ctx context.Context, addr string, selfcheck bool) error {
 	redisURL, stopRedis, err := redis()
 	if err != nil {
 		return err
@@ -48,17 +59,20 @@ func run(ctx context.Context, addr string, selfcheck bool) error {
 	defer stopRedis()
 
 	secret := rand.Text()
-	var nodes []*node
-	defer func() { stopNodes(nodes) }()
-	for i := range nodeCount {
-		n, err := startNode(ctx, fmt.Sprintf("node-%d", i+1), redisURL, secret)
-		if err != nil {
-			return err
+	nodes := make([]*node, nodeCount)
+	for i := range nodes {
+		nodes[i] = newNode(fmt.Sprintf("node-%d", i+1), redisURL, secret)
+		if err := nodes[i].start(ctx); err != nil {
+			return errors.Join(err, stopNodes(nodes[:i]))
 		}
-		nodes = append(nodes, n)
-		fmt.Printf("%s   http://%s/socket.io/\n", n.name, n.addr)
+		fmt.Printf("%s   http://%s/socket.io/\n", nodes[i].name, nodes[i].addr)
 	}
+	return errors.Join(serve(ctx, addr, selfcheck, nodes), stopNodes(nodes))
+}
 
+// serve runs the front and the proof, and without selfcheck goes on until ctx is
+// done.
+func serve(ctx context.Context, addr string, selfcheck bool, nodes []*node) error {
 	if selfcheck {
 		addr = "localhost:0"
 	}
@@ -71,35 +85,46 @@ func run(ctx context.Context, addr string, selfcheck bool) error {
 	go func() { served <- front.Serve(ln) }()
 	defer front.Close()
 	fmt.Printf("front    http://%s/socket.io/\n\n", ln.Addr())
-
 	if err := prove(ctx, "http://"+ln.Addr().String(), nodes); err != nil {
 		return err
 	}
 	if selfcheck {
 		return nil
 	}
-	fmt.Printf("\nConnect any Socket.IO client to http://%s. Ctrl-C ends the cluster.\n", ln.Addr())
+	fmt.Printf("\nOpen http://%s in two windows, and kill a node. Ctrl-C ends the cluster.\n", ln.Addr())
 	select {
 	case <-ctx.Done():
 		return nil
 	case err := <-served:
-		if errors.Is(err, http.ErrServerClosed) {
-			return nil
-		}
 		return err
 	}
 }
 
-// redis returns the URL of the Redis that joins the nodes.
+// stopNodes ends the nodes, all at once.
+func stopNodes(nodes []*node) error {
+	var stopping sync.WaitGroup
+	for _, n := range nodes {
+		stopping.Go(n.stop)
+	}
+	stopping.Wait()
+	return nil
+}
+
+// redis returns the URL of the Redis that joins the nodes. Streams keep what the
+// clients of a node that dies have missed.
 func redis() (rawURL string, stop func(), err error) {
 	if rawURL = os.Getenv("REDIS_URL"); rawURL != "" {
 		fmt.Println("redis    " + adapter.Redact(rawURL))
-		return rawURL, func() {}, nil
+		scheme, rest, _ := strings.Cut(rawURL, "://")
+		if scheme == "redis" || scheme == "rediss" {
+			scheme += "+streams"
+		}
+		return scheme + "://" + rest, func() {}, nil
 	}
 	mini, err := miniredis.Run()
 	if err != nil {
 		return "", nil, fmt.Errorf("start the in-process Redis: %w", err)
 	}
 	fmt.Printf("redis    in this process, %s\n", mini.Addr())
-	return "redis://" + mini.Addr(), mini.Close, nil
+	return "redis+streams://" + mini.Addr(), mini.Close, nil
 }

@@ -2,98 +2,99 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	_ "github.com/socketfleet/socketfleet/adapter/redis"
 	"github.com/socketfleet/socketfleet/cluster/forward"
+	"github.com/socketfleet/socketfleet/cluster/run"
 	"github.com/socketfleet/socketfleet/core"
+	"github.com/socketfleet/socketfleet/examples/internal/chatroom"
 )
 
-// node is one Socket.IO server with an HTTP server of its own.
-type node struct {
-	name string
-	addr string
-	srv  *core.Server
-	fwd  *forward.Forwarder
-	http *http.Server
-}
+// Environment of a node's process.
+const (
+	envName    = "CLUSTER_NODE"
+	envAdapter = "CLUSTER_ADAPTER"
+	envSecret  = "CLUSTER_SECRET"
+)
 
-func startNode(ctx context.Context, name, adapterURL, secret string) (*node, error) {
+// runNode is the life of a node's process: one Socket.IO server with an HTTP
+// server of its own. It prints its address, and ends in order when it is told to,
+// or when its standard input ends because its parent has gone.
+func runNode(ctx context.Context) error {
+	signal.Ignore(os.Interrupt) // Ctrl-C is for the parent
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		stop()
+	}()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, err
+		return err
 	}
+	name := os.Getenv(envName)
 	fwd := forward.New(nil)
 	srv, err := core.New(ctx, &core.Options{
 		NodeID:        name,
-		AdapterURL:    adapterURL,
-		ClusterSecret: secret,                         // the same on all nodes
+		AdapterURL:    os.Getenv(envAdapter),
+		Recovery:      &core.RecoveryOptions{},
+		ClusterSecret: os.Getenv(envSecret),           // the same on all nodes
 		AdvertiseURL:  "http://" + ln.Addr().String(), // where the others reach this one
 		Forwarder:     fwd,
+		Logger:        slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 	})
 	if err != nil {
 		_ = ln.Close() // the first failure is the one to report
-		return nil, fmt.Errorf("start %s: %w", name, err)
+		return fmt.Errorf("start %s: %w", name, err)
 	}
+	chatroom.Serve(srv, name, true)
+	serveProof(srv)
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", srv)
-	n := &node{
-		name: name,
-		addr: ln.Addr().String(),
-		srv:  srv,
-		fwd:  fwd,
-		http: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second},
-	}
-	n.handleEvents()
-	go func() { _ = n.http.Serve(ln) }() // ends with stop
-	return n, nil
-}
-
-// place says where a socket lives.
-type place struct {
-	Node string `json:"node"`
-	ID   string `json:"id"`
-}
-
-func (n *node) handleEvents() {
-	core.OnAck(n.srv, "whoami", func(_ context.Context, s *core.Socket, _ any) (place, error) {
-		return place{n.name, s.ID()}, nil
+	mux.Handle("GET /health/", srv.HealthHandler())
+	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(fwd.Stats()) // the parent may have gone
 	})
-	core.OnAck(n.srv, "join", func(_ context.Context, s *core.Socket, room string) (bool, error) {
-		return true, s.Join(room)
-	})
-	// A message to everybody, a room or one socket id, on whichever node.
-	core.OnArgs(n.srv, "say", func(_ context.Context, s *core.Socket, a core.Args) error {
-		var room, text string
-		if err := a.Decode(0, &room); err != nil {
-			return err
-		}
-		if err := a.Decode(1, &text); err != nil {
-			return err
-		}
-		if room == "" {
-			return n.srv.Emit("said", s.ID(), text)
-		}
-		return n.srv.To(room).Emit("said", s.ID(), text)
+	return run.Serve(ctx, run.Config{
+		HTTP:            &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second},
+		Listener:        ln,
+		Node:            srv,
+		Drain:           drain(srv),
+		ShutdownTimeout: 3 * time.Second,
+		Signals:         []os.Signal{syscall.SIGTERM},
+		Listening:       func(a net.Addr) { fmt.Println(a) },
+		Logger:          slog.New(slog.DiscardHandler),
 	})
 }
 
-// stopNodes shuts the nodes down, all at once.
-func stopNodes(nodes []*node) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	done := make(chan struct{})
-	for _, n := range nodes {
-		go func() {
-			_ = n.srv.Shutdown(ctx) // the process ends either way
-			_ = n.http.Close()
-			done <- struct{}{}
-		}()
+// drain sends the clients elsewhere within a second; a service would take a
+// minute.
+func drain(srv *core.Server) func(context.Context) error {
+	return func(ctx context.Context) error {
+		_, err := srv.Drain(ctx, core.DrainOptions{Grace: -1, Window: time.Second})
+		return err
 	}
-	for range nodes {
-		<-done
-	}
+}
+
+// serveProof adds what the proof asks a node for.
+func serveProof(srv *core.Server) {
+	// ask has a socket answer, on whichever node it is.
+	core.OnAck(srv, "ask", func(ctx context.Context, _ *core.Socket, id string) (string, error) {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		return core.EmitWithAck[string](ctx, srv.RemoteSocket(id), "question", "?")
+	})
+	core.OnAck(srv, "count", func(ctx context.Context, _ *core.Socket, _ any) (int, error) {
+		return srv.ServerCount(ctx)
+	})
 }

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/socketfleet/socketfleet/cluster/forward"
-	"github.com/socketfleet/socketfleet/core"
+	"github.com/socketfleet/socketfleet/examples/internal/chatroom"
 	"github.com/socketfleet/socketfleet/internal/testutil"
 )
 
@@ -15,6 +18,7 @@ import (
 // have shown.
 type proof struct {
 	ctx     context.Context
+	url     string
 	nodes   []*node
 	clients []*client
 	failed  int
@@ -22,7 +26,7 @@ type proof struct {
 
 type client struct {
 	*testutil.Client
-	place place
+	node string
 }
 
 // transports are what the clients take turns to use.
@@ -30,21 +34,23 @@ var transports = [][]string{{"websocket"}, {"polling"}, {"polling", "websocket"}
 
 // prove runs the checks and prints a line for each.
 func prove(ctx context.Context, url string, nodes []*node) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	p := &proof{ctx: ctx, nodes: nodes}
+	p := &proof{ctx: ctx, url: url, nodes: nodes}
 	defer func() {
 		for _, c := range p.clients {
 			c.Close()
 		}
+		http.DefaultClient.CloseIdleConnections()
 	}()
-	p.check("clients on every node", func() (string, error) { return p.connect(url) })
+	p.check("clients on every node", p.connect)
 	p.check("requests that met the wrong node", p.forwarded)
-	p.check("one emit on node-1 reaches all", p.everybody)
-	p.check("a room across the nodes", p.room)
+	p.check("one message reaches a room on all nodes", p.everybody)
+	p.check("another room does not hear it", p.room)
 	p.check("one socket id from another node", p.socketID)
 	p.check("an acknowledgement across nodes", p.ack)
 	p.check("every node sees the whole cluster", p.fetch)
+	p.check("a node is killed", p.kill)
 	if p.failed > 0 {
 		return fmt.Errorf("%d checks failed", p.failed)
 	}
@@ -55,10 +61,35 @@ func (p *proof) check(what string, run func() (string, error)) {
 	detail, err := run()
 	if err != nil {
 		p.failed++
-		fmt.Printf("FAILED   %-34s %v\n", what, err)
+		fmt.Printf("FAILED   %-40s %v\n", what, err)
 		return
 	}
-	fmt.Printf("ok       %-34s %s\n", what, detail)
+	fmt.Printf("ok       %-40s %s\n", what, detail)
+}
+
+// answered is what the chat answers.
+type answered struct {
+	OK    chatroom.Entered `json:"ok"`
+	Error string           `json:"error"`
+}
+
+// ask emits an event and decodes its answer.
+func ask[T any](p *proof, c *client, event string, args ...any) (v T, err error) {
+	a, err := c.EmitWithAck(p.ctx, event, args...)
+	if err == nil {
+		err = a.Decode(0, &v)
+	}
+	return v, err
+}
+
+// enter takes a client into a room of the chat.
+func (p *proof) enter(c *client, name, room string) error {
+	a, err := ask[answered](p, c, "enter", map[string]any{"name": name, "room": room})
+	if err == nil && a.Error != "" {
+		err = errors.New(a.Error)
+	}
+	c.node = a.OK.Node
+	return err
 }
 
 // maxClients bounds how many connect in order to see everything.
@@ -67,34 +98,35 @@ const maxClients = 60
 // connect dials two clients per node, over different transports, and more until all
 // nodes have some and each kind of request has come to a wrong node: that is up to
 // the order of their requests.
-func (p *proof) connect(url string) (string, error) {
+func (p *proof) connect() (string, error) {
 	perNode := make(map[string]int)
 	for i := 0; i < 2*len(p.nodes) || len(perNode) < len(p.nodes) || !p.sawAll(); i++ {
 		if i == maxClients {
-			return "", fmt.Errorf("%d clients are on %d of %d nodes, and the nodes forwarded %v", i, len(perNode), len(p.nodes), p.stats())
+			return "", fmt.Errorf("%d clients are on %d of %d nodes, and the nodes forwarded %v", i, len(perNode), len(p.nodes), p.handed())
 		}
-		c, err := testutil.Dial(p.ctx, url, testutil.ClientOptions{Transports: transports[i%len(transports)]})
+		dialed, err := testutil.Dial(p.ctx, p.url, testutil.ClientOptions{Transports: transports[i%len(transports)], Reconnect: true})
 		if err != nil {
 			return "", err
 		}
-		p.clients = append(p.clients, &client{Client: c})
-		answer, err := c.EmitWithAck(p.ctx, "whoami")
-		if err != nil {
+		c := &client{Client: dialed}
+		p.clients = append(p.clients, c)
+		if err := p.enter(c, fmt.Sprintf("client %d", i), "lobby"); err != nil {
 			return "", err
 		}
-		if err := answer.Decode(0, &p.clients[i].place); err != nil {
-			return "", err
-		}
-		perNode[p.clients[i].place.Node]++
+		perNode[c.node]++
 	}
 	return fmt.Sprintf("%d clients on %d nodes; WebSocket, polling and upgraded", len(p.clients), len(perNode)), nil
 }
 
-// stats adds up what the nodes have handed to each other.
-func (p *proof) stats() map[forward.Kind]uint64 {
+// handed adds up what the nodes have handed to each other.
+func (p *proof) handed() map[forward.Kind]uint64 {
 	sum := make(map[forward.Kind]uint64)
 	for _, n := range p.nodes {
-		for kind, count := range n.fwd.Stats().Forwarded {
+		s, err := n.stats(p.ctx)
+		if err != nil {
+			continue // down
+		}
+		for kind, count := range s.Forwarded {
 			sum[kind] += count
 		}
 	}
@@ -102,116 +134,204 @@ func (p *proof) stats() map[forward.Kind]uint64 {
 }
 
 func (p *proof) sawAll() bool {
-	sum := p.stats()
+	sum := p.handed()
 	return sum[forward.Poll] > 0 && sum[forward.Post] > 0 && sum[forward.Upgrade] > 0
 }
 
 func (p *proof) forwarded() (string, error) {
 	for _, n := range p.nodes {
-		for why, count := range n.fwd.Stats().Failed {
+		s, err := n.stats(p.ctx)
+		if err != nil {
+			return "", err
+		}
+		for why, count := range s.Failed {
 			if count > 0 {
 				return "", fmt.Errorf("%s could not forward %d requests: %s", n.name, count, why)
 			}
 		}
 	}
-	sum := p.stats()
+	sum := p.handed()
 	return fmt.Sprintf("%d polls, %d posts and %d upgrades went on to their owners", sum[forward.Poll], sum[forward.Post], sum[forward.Upgrade]), nil
 }
 
-// expect waits for an event on some clients.
-func (p *proof) expect(clients []*client, event string) error {
-	for _, c := range clients {
-		if _, err := c.Next(p.ctx, event); err != nil {
+// say has a client say something, and others hear it.
+func (p *proof) say(from *client, text string, to []*client) error {
+	a, err := ask[answered](p, from, "say", text)
+	if err != nil || a.Error != "" {
+		return errors.Join(err, wrap(a.Error))
+	}
+	for _, c := range to {
+		if c == from {
+			continue
+		}
+		if err := p.hear(c, text); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *proof) everybody() (string, error) {
-	if err := p.nodes[0].srv.Emit("hello", "from node-1"); err != nil {
-		return "", err
+func wrap(text string) error {
+	if text == "" {
+		return nil
 	}
-	return fmt.Sprintf("%d of %d clients got it", len(p.clients), len(p.clients)), p.expect(p.clients, "hello")
+	return errors.New(text)
+}
+
+// hear waits for the next message, which must be text.
+func (p *proof) hear(c *client, text string) error {
+	e, err := c.Next(p.ctx, "message")
+	if err != nil {
+		return err
+	}
+	var m chatroom.Message
+	if err := e.Decode(0, &m); err != nil {
+		return err
+	}
+	if m.Text != text {
+		return fmt.Errorf("a client of %s heard %q instead of %q", c.node, m.Text, text)
+	}
+	return nil
+}
+
+// on returns a client of each node.
+func (p *proof) on() []*client {
+	var out []*client
+	for _, c := range p.clients {
+		if !slices.ContainsFunc(out, func(o *client) bool { return o.node == c.node }) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func (p *proof) everybody() (string, error) {
+	for _, c := range p.on() {
+		if err := p.say(c, "hello from "+c.node, p.clients); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("said on each node, heard by the %d other clients", len(p.clients)-1), nil
 }
 
 func (p *proof) room() (string, error) {
-	members, others := p.clients[:len(p.nodes)], p.clients[len(p.nodes):]
-	for _, c := range members {
-		if _, err := c.EmitWithAck(p.ctx, "join", "blue"); err != nil {
+	blue := p.on()
+	for i, c := range blue {
+		if err := p.enter(c, fmt.Sprintf("blue %d", i), "blue"); err != nil {
 			return "", err
 		}
 	}
-	if err := p.nodes[1].srv.To("blue").Emit("room", "blue"); err != nil {
+	if err := p.say(blue[0], "in blue", blue); err != nil {
 		return "", err
 	}
-	if err := p.expect(members, "room"); err != nil {
+	// What follows in the lobby arrives behind anything that went there by mistake.
+	lobby := slices.DeleteFunc(slices.Clone(p.clients), func(c *client) bool { return slices.Contains(blue, c) })
+	if err := p.say(lobby[0], "in the lobby", lobby); err != nil {
 		return "", err
 	}
-	// What follows arrives behind anything that went to the wrong clients.
-	if err := p.nodes[1].srv.Emit("fence"); err != nil {
-		return "", err
-	}
-	for _, c := range others {
-		if first, err := c.Next(p.ctx, ""); err != nil {
+	for i, c := range blue {
+		if err := p.enter(c, fmt.Sprintf("client %d", i), "lobby"); err != nil {
 			return "", err
-		} else if first.Name != "fence" {
-			return "", fmt.Errorf("a client outside the room got %q", first.Name)
 		}
 	}
-	return fmt.Sprintf("%d members on %d nodes got it, %d others did not", len(members), len(p.nodes), len(others)), p.expect(members, "fence")
+	return fmt.Sprintf("%d members on %d nodes heard it, %d others did not", len(blue), len(blue), len(lobby)), nil
 }
 
-// far returns a client and a node it is not connected to.
-func (p *proof) far() (*client, *node, error) {
-	for _, c := range p.clients {
-		for _, n := range p.nodes {
-			if n.name != c.place.Node {
-				return c, n, nil
-			}
-		}
+// far returns two clients on different nodes.
+func (p *proof) far() (a, b *client, err error) {
+	list := p.on()
+	if len(list) < 2 {
+		return nil, nil, errors.New("all clients live on one node")
 	}
-	return nil, nil, errors.New("no client lives on another node")
+	return list[0], list[1], nil
 }
 
 func (p *proof) socketID() (string, error) {
-	c, n, err := p.far()
+	a, b, err := p.far()
 	if err != nil {
 		return "", err
 	}
-	if err := n.srv.RemoteSocket(c.place.ID).Emit("direct", 1); err != nil {
+	if err := a.Emit("seen", map[string]any{"message": "m", "sender": b.ID()}); err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s reached a socket of %s", n.name, c.place.Node), p.expect([]*client{c}, "direct")
+	_, err = b.Next(p.ctx, "seen")
+	return fmt.Sprintf("%s reached a socket of %s", a.node, b.node), err
 }
 
 func (p *proof) ack() (string, error) {
-	c, n, err := p.far()
+	a, b, err := p.far()
 	if err != nil {
 		return "", err
 	}
-	c.On("question", func(a testutil.Args) { _ = a.Ack("42") }) // a failure shows as a timeout
+	b.On("question", func(q testutil.Args) { _ = q.Ack("42") }) // a failure shows as a timeout
 	start := time.Now()
-	answer, err := core.EmitWithAck[string](p.ctx, n.srv.RemoteSocket(c.place.ID), "question", "?")
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%s asked a socket of %s and heard %q in %v", n.name, c.place.Node, answer, time.Since(start).Round(time.Microsecond)), nil
+	answer, err := ask[string](p, a, "ask", b.ID())
+	return fmt.Sprintf("%s asked a socket of %s and heard %q in %v", a.node, b.node, answer, time.Since(start).Round(time.Microsecond)), err
 }
 
 func (p *proof) fetch() (string, error) {
-	for _, n := range p.nodes {
-		found, err := n.srv.FetchSockets(p.ctx)
+	count := 0
+	for _, c := range p.on() {
+		all, err := ask[[]chatroom.Member](p, c, "who")
 		if err != nil {
 			return "", err
 		}
-		if len(found) != len(p.clients) {
-			return "", fmt.Errorf("%s sees %d of %d sockets", n.name, len(found), len(p.clients))
+		if len(all) != len(p.clients) {
+			return "", fmt.Errorf("%s sees %d of %d sockets", c.node, len(all), len(p.clients))
+		}
+		if count, err = ask[int](p, c, "count"); err != nil {
+			return "", err
+		}
+		if count != len(p.nodes) {
+			return "", fmt.Errorf("%s counts %d of %d nodes", c.node, count, len(p.nodes))
 		}
 	}
-	count, err := p.nodes[0].srv.ServerCount(p.ctx)
-	if err == nil && count != len(p.nodes) {
-		err = fmt.Errorf("node-1 counts %d of %d nodes", count, len(p.nodes))
+	return fmt.Sprintf("%d sockets on %d nodes", len(p.clients), count), nil
+}
+
+// kill ends a node as kill -9 does, while somebody on another node goes on talking,
+// and starts it again.
+func (p *proof) kill() (string, error) {
+	var victims []*client
+	var speaker *client
+	for _, c := range p.clients {
+		// A poll that was on its way when the node died took its answer with it.
+		websocket := c.Engine().Transport() == "websocket"
+		switch {
+		case c.node == p.nodes[1].name && websocket:
+			victims = append(victims, c)
+		case c.node != p.nodes[1].name && speaker == nil:
+			speaker = c
+		}
 	}
-	return fmt.Sprintf("%d sockets on %d nodes", len(p.clients), count), err
+	before := make([]int, len(victims))
+	for i, c := range victims {
+		before[i] = c.Connects()
+	}
+	p.nodes[1].kill()
+	var texts []string
+	for i := range 5 {
+		texts = append(texts, fmt.Sprintf("missed %d", i))
+		if err := p.say(speaker, texts[i], nil); err != nil {
+			return "", err
+		}
+	}
+	for i, c := range victims {
+		for c.Connects() == before[i] || !c.Connected() {
+			if p.ctx.Err() != nil {
+				return "", errors.New("a client of the killed node does not come back")
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if !c.Recovered() {
+			return "", errors.New("a client of the killed node came back with a new session")
+		}
+		for _, text := range texts {
+			if err := p.hear(c, text); err != nil {
+				return "", err
+			}
+		}
+	}
+	detail := fmt.Sprintf("%d clients came back elsewhere and heard: %s", len(victims), strings.Join(texts, ", "))
+	return detail, p.nodes[1].start(p.ctx)
 }
