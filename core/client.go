@@ -51,7 +51,10 @@ type entry struct {
 	s    *Socket // nil while a dynamic namespace is being looked up
 }
 
-var _ engineio.Receiver = (*client)(nil)
+var (
+	_ engineio.Receiver        = (*client)(nil)
+	_ engineio.UpgradeReceiver = (*client)(nil)
+)
 
 // open is the engine's Handler.
 func (srv *Server) open(sess *engineio.Session) engineio.Receiver {

@@ -21,15 +21,20 @@ func (s *Socket) SetData(v any) error {
 	if err != nil {
 		return fmt.Errorf("socketio: set data: %w", err)
 	}
+	s.storeData(&socketData{value: v, json: text})
+	s.nsp.updated(s, DataUpdated)
+	return nil
+}
+
+func (s *Socket) storeData(d *socketData) {
 	if s.lease == nil {
-		s.data.Store(&socketData{value: v, json: text})
-		return nil
+		s.data.Store(d)
+		return
 	}
 	s.members.Lock() // so that what is kept last is what was set last
 	defer s.members.Unlock()
-	s.data.Store(&socketData{value: v, json: text})
+	s.data.Store(d)
 	s.keep()
-	return nil
 }
 
 // Data returns the socket's data attribute, if it is set and is a T. That of a

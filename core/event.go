@@ -181,6 +181,9 @@ func (s *Socket) runEvent(ctx context.Context, e *Event) {
 	if family != nil && family.wrap != nil {
 		handler = family.wrap(handler)
 	}
+	if every := n.srv.every.load(); every.wrap != nil {
+		handler = every.wrap(handler)
+	}
 	if err := guard(func() error { return handler(ctx, s, e) }); err != nil {
 		n.srv.failed("event", n, err)
 		e.failed(err)

@@ -45,7 +45,7 @@ func (f *NamespaceFamily) Namespaces() []*Namespace {
 	defer f.srv.mu.Unlock()
 	var out []*Namespace
 	for _, n := range f.srv.namespaces {
-		if n.family == f && n.ready() {
+		if (n.family == f || f == &f.srv.every) && n.ready() {
 			out = append(out, n)
 		}
 	}

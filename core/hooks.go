@@ -41,6 +41,9 @@ type hookTable struct {
 	outgoing      []outgoingFunc
 	rooms         []roomFunc
 	expire        []expireFunc
+	updates       []updateFunc
+	sent          []sentFunc
+	describe      []describeFunc
 	events        map[string][]*route
 	server        map[string][]*serverRoute
 	wrap          func(EventHandler) EventHandler // all event middlewares, outermost first

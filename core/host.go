@@ -36,7 +36,7 @@ func (h *host) Describe(m adapter.Member) adapter.Remote {
 	if err != nil {
 		handshake = json.RawMessage("{}")
 	}
-	return adapter.Remote{ID: s.id, Data: s.dataJSON(), Handshake: handshake}
+	return adapter.Remote{ID: s.id, Data: h.n.describe(s), Handshake: handshake}
 }
 
 func (h *host) Disconnect(m adapter.Member, closeConn bool) { m.(*Socket).Disconnect(closeConn) }
@@ -60,6 +60,7 @@ type delivery struct {
 	flags adapter.Flags
 	fails bool        // a parser of Options cannot encode the packet
 	ack   *pendingAck // nil when no answer is wanted
+	event string      // set when somebody listens to what is sent
 	msg   *engineio.Message
 	count int
 
@@ -81,7 +82,12 @@ func (d *delivery) To(m adapter.Member) error {
 		}
 	}
 	d.count++
-	return m.(*Socket).deliver(d.msg, d.flags, d.ack, d.latest)
+	s := m.(*Socket)
+	err := s.deliver(d.msg, d.flags, d.ack, d.latest)
+	if d.event != "" && err == nil {
+		d.n.tellSent(s, d.event, d.p)
+	}
+	return err
 }
 
 func (d *delivery) Count() int { return d.count }
@@ -100,6 +106,9 @@ func (d *delivery) encode() (err error) {
 		d.fails = true
 		d.n.srv.log.Warn("socketio: event not sent", "event", "packet.unencodable", "nsp", d.n.name, "err", err)
 		return err
+	}
+	if d.n.listensToSent() {
+		d.event, _, _ = parser.EventName(d.p.Data)
 	}
 	if d.flags.Has(adapter.NoCompress) {
 		d.msg.NoCompress()

@@ -91,9 +91,13 @@ func (n *Namespace) remove(s *Socket) {
 	}
 }
 
-// chain yields what was registered on the family, then on the namespace.
+// chain yields what was registered on the family of all namespaces, then on the
+// namespace's own family, then on the namespace.
 func (n *Namespace) chain() iter.Seq[*hookTable] {
 	return func(yield func(*hookTable) bool) {
+		if !yield(n.srv.every.load()) {
+			return
+		}
 		if f := n.familyHooks(); f != nil && !yield(f) {
 			return
 		}

@@ -32,6 +32,8 @@ type Server struct {
 	codec    parser.Codec
 	limits   parser.Limits
 
+	every NamespaceFamily // all namespaces: OfAll
+
 	stats     counters
 	work      tracker // goroutines that run user code
 	restores  restoreGate
@@ -69,6 +71,7 @@ func New(ctx context.Context, opts *Options) (*Server, error) {
 		codec:      parser.Codec(o.JSON),
 		limits:     parser.Limits{MaxAttachments: o.MaxAttachments, MaxDepth: o.MaxDepth, MaxTokens: o.MaxTokens, MaxBytes: int(o.MaxPayload)},
 	}
+	srv.every.srv = srv
 	engine := o.engine()
 	if o.ClusterSecret != "" {
 		if engine.Signer, err = sid.NewSigner(o.ClusterSecret, o.NodeID); err != nil {

@@ -26,6 +26,13 @@ type Receiver interface {
 	Closed(reason Reason, err error)
 }
 
+// UpgradeReceiver is implemented by Receivers that want to know when the session
+// has moved to another transport.
+type UpgradeReceiver interface {
+	// Upgraded is called ahead of the first message of the new transport.
+	Upgraded()
+}
+
 type sessionState uint8
 
 const (

@@ -61,6 +61,20 @@ func (s *Session) newProbeLocked(w candidate) {
 // receiveProbe acts on a packet of a candidate. It returns true when the candidate
 // has become the session's transport.
 func (s *Session) receiveProbe(w candidate, p packet) bool {
+	if !s.advanceProbe(w, p) {
+		return false
+	}
+	if s.enter() {
+		defer s.leave()
+		if r, ok := s.receiver.(UpgradeReceiver); ok {
+			r.Upgraded()
+		}
+	}
+	return true
+}
+
+// advanceProbe is receiveProbe without telling the receiver.
+func (s *Session) advanceProbe(w candidate, p packet) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.probe == nil || s.probe.w != w {
