@@ -1,12 +1,6 @@
 /*! Socketfleet client, MIT license */
 "use strict";
 (() => {
-  var __defProp = Object.defineProperty;
-  var __export = (target, all) => {
-    for (var name in all)
-      __defProp(target, name, { get: all[name], enumerable: true });
-  };
-
   // src/emitter.ts
   var without = (list, fn) => {
     const i = list.findIndex((l) => l == fn || l.fn == fn);
@@ -63,13 +57,12 @@
     }
   };
   var Transport = class extends Emitter {
-    constructor(e) {
+    constructor(opts) {
       super();
+      this.opts = opts;
       this.readyState = "";
       this.writable = false;
-      this.supportsBinary = true;
-      this.opts = e.opts;
-      this.query = e.query;
+      this.query = opts.query;
     }
     open() {
       this.readyState = "opening";
@@ -123,7 +116,7 @@
   };
   var stamp = () => Date.now().toString(36).slice(3) + Math.random().toString(36).slice(2, 7);
   var toBase64 = async (data) => {
-    const bytes = data instanceof ArrayBuffer ? new Uint8Array(data) : ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(await data.arrayBuffer());
+    const bytes = new Uint8Array(await new Blob([data]).arrayBuffer());
     let text = "";
     for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode.apply(null, bytes.subarray(i, i + 8192));
     return "b" + btoa(text);
@@ -133,13 +126,14 @@
   var Polling = class extends Transport {
     constructor() {
       super(...arguments);
-      this.name = "polling";
-      this.supportsBinary = false;
-      this.p = false;
-      this.D = new AbortController();
+      this.n = false;
+      this.o = new AbortController();
+    }
+    get name() {
+      return "polling";
     }
     doOpen() {
-      this.E();
+      this.C();
     }
     pause(done) {
       this.readyState = "pausing";
@@ -150,7 +144,7 @@
           done();
         }
       };
-      if (this.p) {
+      if (this.n) {
         waiting++;
         this.once("pollComplete", step);
       }
@@ -160,76 +154,73 @@
       }
       step();
     }
-    async E() {
-      this.p = true;
-      const text = await this.F("GET");
-      if (text === void 0 || this.readyState == "closed") return;
+    async C() {
+      this.n = true;
+      const text = await this.D("GET");
+      if (text === void 0) return;
       for (const part of text.split(separator)) {
-        if (this.readyState == "opening" && part[0] == "0") this.onOpen();
-        if (part[0] == "1") {
-          this.onClose({ description: "transport closed by the server" });
-          return;
-        }
-        try {
-          this.onMessage(part[0] == "b" ? fromBase64(part.slice(1)) : part);
-        } catch {
-          this.onError("invalid payload");
-          return;
-        }
         if (this.readyState == "closed") return;
+        if (this.readyState == "opening" && part[0] == "0") this.onOpen();
+        if (part[0] == "1") return this.onClose({ description: "transport closed by the server" });
+        let data = part;
+        if (part[0] == "b") {
+          try {
+            data = fromBase64(part.slice(1));
+          } catch {
+            data = "";
+          }
+        }
+        this.onMessage(data);
       }
-      this.p = false;
+      this.n = false;
       this.a("pollComplete");
-      if (this.readyState == "open") this.E();
+      if (this.readyState == "open") this.C();
     }
     doClose() {
-      const abort = () => this.D.abort();
+      const abort = () => this.o.abort();
       this.readyState == "open" ? this.write([{ type: "1", data: "" }]).then(abort) : abort();
     }
     async write(list) {
       this.writable = false;
-      const parts = await Promise.all(list.map((m) => typeof m.data == "string" ? m.type + m.data : toBase64(m.data)));
-      if (await this.F("POST", parts.join(separator)) !== void 0) {
+      if (await this.D("POST", list) !== void 0) {
         this.writable = true;
         this.a("drain");
       }
     }
     /** Makes one request. After a failure, which is an event, it returns nothing. */
-    async F(method, body) {
+    async D(method, list) {
       const { opts } = this;
-      const failed = method == "GET" ? "xhr poll error" : "xhr post error";
-      const headers = { ...opts.extraHeaders };
-      if (body != null) headers["Content-Type"] = "text/plain;charset=UTF-8";
-      const last = body == "1";
-      const cancel = last ? void 0 : this.D.signal;
-      let timer;
+      const last = list?.[0].type == "1";
+      const timer = opts.requestTimeout && setTimeout(() => this.o.abort(), opts.requestTimeout);
+      let status = 0;
+      let context;
       try {
-        const answer = fetch(this.uri("http"), {
+        const body = list && await Promise.all(list.map((m) => typeof m.data == "string" ? m.type + m.data : toBase64(m.data)));
+        const response = await fetch(this.uri("http"), {
           method,
-          body,
-          headers,
-          signal: cancel,
+          body: body?.join(separator),
+          headers: opts.extraHeaders,
+          signal: last ? null : this.o.signal,
           keepalive: last,
           // the page may be on its way out
           cache: "no-store",
           credentials: opts.withCredentials ? "include" : "same-origin"
         });
-        const late = opts.requestTimeout && new Promise((_, no) => timer = setTimeout(no, opts.requestTimeout, new Error("timeout")));
-        const read = answer.then(async (r) => [r, await r.text()]);
-        const [response, text] = await (late ? Promise.race([read, late]) : read);
-        if (response.ok) return text;
-        if (this.readyState != "closed") this.onError(failed, response.status, { status: response.status, responseText: text });
+        const responseText = await response.text();
+        if (response.ok) return responseText;
+        status = response.status;
+        context = { status, responseText };
       } catch (e) {
-        if (this.readyState != "closed") this.onError(failed, 0, e);
+        context = e;
       } finally {
         clearTimeout(timer);
       }
+      if (this.readyState != "closed") this.onError(`xhr ${list ? "post" : "poll"} error`, status, context);
     }
   };
   var WS = class extends Transport {
-    constructor() {
-      super(...arguments);
-      this.name = "websocket";
+    get name() {
+      return "websocket";
     }
     doOpen() {
       const { opts } = this;
@@ -275,7 +266,7 @@
   var transports = { polling: Polling, websocket: WS };
   var websocketWorked = false;
   var hasWindow = typeof addEventListener == "function";
-  var utf8Length = (v) => typeof v == "string" ? new TextEncoder().encode(v).length : Math.ceil((v.byteLength || v.size) * 1.33);
+  var utf8Length = (v) => typeof v == "string" ? new TextEncoder().encode(v).length : Math.ceil((v.byteLength || v.size || 0) / 3) * 4;
   var Engine = class extends Emitter {
     constructor(uri, opts = {}) {
       super();
@@ -283,17 +274,17 @@
       this.upgrading = false;
       this.writeBuffer = [];
       this.binaryType = "arraybuffer";
-      this.q = { ...transports };
-      this.H = [];
+      this.p = { ...transports };
+      this.F = [];
       this.i = 0;
       // messages at the head of writeBuffer that the transport has
-      this.r = 0;
+      this.q = 0;
       // when the oldest message that waits was written
       this.j = -1;
       // how long the server may be silent, ms
-      this.k = Infinity;
-      this.s = 0;
-      const u = new URL(uri);
+      this._pingTimeoutTime = Infinity;
+      this.r = 0;
+      const u = new URL(uri || location.origin);
       const secure = /^(https|wss):$/.test(u.protocol);
       this.opts = opts = {
         upgrade: true,
@@ -310,116 +301,120 @@
       this.hostname = opts.hostname;
       this.port = opts.port;
       opts.path = opts.path.replace(/\/$/, "") + (opts.addTrailingSlash ? "/" : "");
-      this.G = typeof opts.query == "string" ? Object.fromEntries(new URLSearchParams(opts.query)) : opts.query || Object.fromEntries(u.searchParams);
+      this.E = typeof opts.query == "string" ? Object.fromEntries(new URLSearchParams(opts.query)) : opts.query || Object.fromEntries(u.searchParams);
       this.transports = (opts.transports || ["polling", "websocket", "webtransport"]).map((t) => {
         if (typeof t == "string") return t;
-        this.q[t.prototype.name] = t;
+        this.p[t.prototype.name] = t;
         return t.prototype.name;
-      }).filter((name) => this.S(name));
+      }).filter((name) => this.Q(name));
       if (hasWindow) {
         const events = {
-          offline: () => this.b("transport close", { description: "network connection lost" }),
           // Timers of hidden pages are late, and sleep stops them.
           visibilitychange: () => this._hasPingExpired()
         };
+        if (this.hostname != "localhost") events.offline = () => this.b("transport close", { description: "network connection lost" });
         if (opts.closeOnBeforeunload) events.beforeunload = () => this.transport.off().close();
         for (const name of Object.keys(events)) addEventListener(name, events[name], true);
-        this.I = () => {
+        this.G = () => {
           for (const name of Object.keys(events)) removeEventListener(name, events[name], true);
         };
       }
-      this.J();
+      this.H();
     }
-    S(name) {
-      return name in this.q && (name != "websocket" || typeof WebSocket == "function");
+    Q(name) {
+      return name in this.p && (name != "websocket" || typeof WebSocket == "function");
     }
-    K(name) {
-      const query = { ...this.G, EIO: 4, transport: name };
+    I(name) {
+      const query = { ...this.E, EIO: 4, transport: name };
       if (this.id) query.sid = this.id;
-      return new this.q[name]({ opts: { ...this.opts, ...this.opts.transportOptions[name] }, query });
+      return new this.p[name]({ ...this.opts, query, ...this.opts.transportOptions[name] });
     }
-    J() {
+    H() {
       if (!this.transports.length) {
         setTimeout(() => this.a("error", "No transports available"));
         return;
       }
       const first = this.opts.rememberUpgrade && websocketWorked && this.transports.includes("websocket") ? "websocket" : this.transports[0];
       this.readyState = "opening";
-      const t = this.K(first);
+      const t = this.I(first);
       t.open();
-      this.L(t);
+      this.J(t);
     }
     /** Makes t the transport. The old one has been closed or paused. */
-    L(t) {
+    J(t) {
       this.transport?.off();
       this.transport = t;
-      t.on("drain", () => this.T()).on("packet", (m) => this.t(m)).on("error", (e) => this.u(e)).on("close", (details) => this.b("transport close", details));
+      t.on("drain", () => this.R()).on("packet", (m) => this.s(m)).on("error", (e) => this.t(e)).on("close", (details) => this.b("transport close", details));
     }
-    M() {
+    K() {
       return /^(open|closing)/.test(this.readyState);
     }
-    t({ type, data }) {
-      if (!this.M()) return;
+    s({ type, data }) {
+      if (!this.K()) return;
       this.a("packet", { type, data });
       this.a("heartbeat");
       switch (type) {
         case "0":
-          try {
-            this.v(JSON.parse(data));
-          } catch (e) {
-            this.u(new TransportError("invalid handshake", e));
-          }
+          this.u(data);
           break;
         case "2":
-          this.N({ type: "3", data: "" });
+          this.L({ type: "3", data: "" });
           this.a("ping");
           this.a("pong");
-          this.O();
-          break;
-        case "3":
-          this.u(new Error("server error"));
+          this.M();
           break;
         case "4":
           this.a("data", data);
           this.a("message", data);
+          break;
+        default:
+          if (!"1356".includes(type)) this.t(new Error("server error"));
       }
     }
-    v(open) {
+    u(text) {
+      let open;
+      try {
+        open = JSON.parse(text);
+        this.F = open.upgrades.filter((name) => this.transports.includes(name));
+      } catch (e) {
+        return this.t(new TransportError("invalid handshake", e));
+      }
       this.a("handshake", open);
       this.id = open.sid;
       this.transport.query.sid = open.sid;
       this.j = open.pingInterval + open.pingTimeout;
-      this.s = open.maxPayload;
-      this.H = open.upgrades.filter((name) => this.transports.includes(name));
+      this.r = open.maxPayload;
       this.readyState = "open";
       websocketWorked = this.transport.name == "websocket";
       this.a("open");
-      this.m();
+      this.l();
       if (this.readyState == "closed") return;
-      this.O();
-      if (this.opts.upgrade) this.H.forEach((name) => this.U(name));
+      this.M();
+      if (this.opts.upgrade) this.F.forEach((name) => this.S(name));
     }
     /** Expects the next ping. */
-    O() {
-      clearTimeout(this.l);
+    M() {
+      clearTimeout(this.k);
       if (!(this.j > 0)) return;
-      this.k = Date.now() + this.j;
-      this.l = setTimeout(() => this.b("ping timeout"), this.j);
-      if (this.opts.autoUnref) this.l.unref?.();
+      this._pingTimeoutTime = Date.now() + this.j;
+      this.k = setTimeout(() => this.b("ping timeout"), this.j);
+      if (this.opts.autoUnref) this.k.unref?.();
     }
     /**
      * Whether the server has been silent for too long. The timer that should have
      * noticed may have been late, because the machine slept.
      */
     _hasPingExpired() {
-      if (Date.now() < this.k) return false;
-      this.k = Infinity;
-      setTimeout(() => this.b("ping timeout"));
-      return true;
+      const expired = Date.now() > this._pingTimeoutTime;
+      if (expired && this._pingTimeoutTime) {
+        this._pingTimeoutTime = 0;
+        setTimeout(() => this.b("ping timeout"));
+      }
+      return expired;
     }
     /** Tries a transport while the current one stays in use. */
-    U(name) {
-      const t = this.K(name);
+    S(name) {
+      const t = this.I(name);
       let over = false;
       const end = () => {
         over = true;
@@ -453,11 +448,11 @@
           this.transport.pause(() => {
             if (over || this.readyState == "closed") return;
             end();
-            this.L(t);
+            this.J(t);
             t.send([{ type: "5", data: "" }]);
             this.a("upgrade", t);
             this.upgrading = false;
-            this.m();
+            this.l();
           });
         });
       });
@@ -470,43 +465,43 @@
     }
     /** How long the oldest message that waits has been waiting, in milliseconds. */
     get waited() {
-      return this.writeBuffer.length ? Date.now() - this.r : 0;
+      return this.writeBuffer.length ? Date.now() - this.q : 0;
     }
-    N(m) {
+    L(m) {
       if (this.readyState == "closing" || this.readyState == "closed") return;
       this.a("packetCreate", m);
-      if (!this.writeBuffer.push(m) || this.writeBuffer.length == 1) this.r = Date.now();
-      this.m();
+      if (!this.writeBuffer.push(m) || this.writeBuffer.length == 1) this.q = Date.now();
+      this.l();
     }
-    m() {
+    l() {
       if (this.readyState == "closed" || !this.transport.writable || this.upgrading || !this.writeBuffer.length) return;
-      const list = this.V();
+      const list = this.T();
       this.i = list.length;
       this.transport.send(list);
       this.a("flush");
     }
     /** The messages that go into one payload. */
-    V() {
+    T() {
       const all = this.writeBuffer;
-      if (this.s && this.transport.name == "polling") {
+      if (this.r && this.transport.name == "polling") {
         let size = 0;
         for (let i = 0; i < all.length; i++) {
           size += 2 + (all[i].data ? utf8Length(all[i].data) : 0);
-          if (i && size > this.s) return all.slice(0, i);
+          if (i && size > this.r) return all.slice(0, i);
         }
       }
       return all.slice();
     }
-    T() {
+    R() {
       this.writeBuffer.splice(0, this.i);
       this.i = 0;
-      this.r = Date.now();
-      if (this.writeBuffer.length) this.m();
+      this.q = Date.now();
+      if (this.writeBuffer.length) this.l();
       else this.a("drain");
     }
     write(data, options, done) {
       if (typeof options == "function") done = options;
-      this.N({ type: typeof data == "string" ? "4" : "", data, options });
+      this.L({ type: typeof data == "string" ? "4" : "", data, options });
       if (done) this.once("flush", done);
       return this;
     }
@@ -533,25 +528,25 @@
       }
       return this;
     }
-    u(e) {
+    t(e) {
       websocketWorked = false;
       if (this.opts.tryAllTransports && this.transports.length > 1 && this.readyState == "opening") {
         this.transports.shift();
-        this.J();
+        this.H();
         return;
       }
       this.a("error", e);
       this.b("transport error", e);
     }
     b(reason, details) {
-      if (!this.M()) return;
-      clearTimeout(this.l);
-      this.k = Infinity;
+      if (!this.K()) return;
+      clearTimeout(this.k);
+      this._pingTimeoutTime = Infinity;
       this.transport.off();
       this.transport.on("error", () => {
       });
       this.transport.close();
-      this.I?.();
+      this.G?.();
       this.readyState = "closed";
       this.id = void 0;
       this.a("close", reason, details);
@@ -561,32 +556,14 @@
   };
 
   // src/parser.ts
-  var parser_exports = {};
-  __export(parser_exports, {
-    Decoder: () => Decoder,
-    Encoder: () => Encoder,
-    PacketType: () => PacketType,
-    isReserved: () => isReserved,
-    protocol: () => protocol
-  });
   var protocol = 5;
-  var PacketType = /* @__PURE__ */ ((PacketType2) => {
-    PacketType2[PacketType2["CONNECT"] = 0] = "CONNECT";
-    PacketType2[PacketType2["DISCONNECT"] = 1] = "DISCONNECT";
-    PacketType2[PacketType2["EVENT"] = 2] = "EVENT";
-    PacketType2[PacketType2["ACK"] = 3] = "ACK";
-    PacketType2[PacketType2["CONNECT_ERROR"] = 4] = "CONNECT_ERROR";
-    PacketType2[PacketType2["BINARY_EVENT"] = 5] = "BINARY_EVENT";
-    PacketType2[PacketType2["BINARY_ACK"] = 6] = "BINARY_ACK";
-    return PacketType2;
-  })(PacketType || {});
   var reserved = ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
   var isReserved = (event) => reserved.includes(event);
   var isBinary = (v) => v instanceof ArrayBuffer || ArrayBuffer.isView(v) || typeof Blob == "function" && v instanceof Blob;
   var maxAttachments = 1e3;
   var Encoder = class {
     constructor(replacer_) {
-      this.W = replacer_;
+      this.U = replacer_;
     }
     encode(p) {
       const out = [""];
@@ -595,7 +572,7 @@
         data = extract(data, out);
         if (out.length > 1) type += 3;
       }
-      out[0] = type + (out.length > 1 ? out.length - 1 + "-" : "") + (p.nsp && p.nsp != "/" ? p.nsp + "," : "") + (p.id ?? "") + (data == null ? "" : JSON.stringify(data, this.W));
+      out[0] = type + (out.length > 1 ? out.length - 1 + "-" : "") + (p.nsp && p.nsp != "/" ? p.nsp + "," : "") + (p.id ?? "") + (data == null ? "" : JSON.stringify(data, this.U));
       return out;
     }
   };
@@ -627,21 +604,21 @@
   var Decoder = class extends Emitter {
     constructor(reviver_) {
       super();
-      this.Y = reviver_;
-      this.x = [];
+      this.W = reviver_;
+      this.w = [];
     }
     /** Takes a text or a binary message, and throws when it cannot come here. */
     add(message) {
-      const p = this.w;
+      const p = this.v;
       if (typeof message == "string") {
         if (p) throw new Error("got plaintext data when reconstructing a packet");
-        const packet = this.X(message);
-        if (packet.attachments) this.w = packet;
+        const packet = this.V(message);
+        if (packet.attachments) this.v = packet;
         else this.a("decoded", packet);
       } else {
         if (!p) throw new Error("got binary data when not reconstructing a packet");
-        if (this.x.push(message) == p.attachments) {
-          const bins = this.x;
+        if (this.w.push(message) == p.attachments) {
+          const bins = this.w;
           this.destroy();
           p.data = restore(p.data, bins);
           delete p.attachments;
@@ -650,25 +627,24 @@
       }
     }
     destroy() {
-      this.w = void 0;
-      this.x = [];
+      this.v = void 0;
+      this.w = [];
     }
-    X(text) {
-      const m = /^([0-6])(?:(\d+)-)?(?:(\/[^,]*)(?:,|$))?(\d+)?/.exec(text);
+    V(text) {
+      const m = /^(?:[0-4]|[56](\d+)-)(?:(\/[^,]*),?)?(\d+)?/.exec(text);
       if (!m) throw new Error("unknown packet type " + text[0]);
-      let type = +m[1];
-      const binary = type > 4;
-      if (binary != !!m[2] || +m[2] > maxAttachments) throw new Error("Illegal attachments");
-      const packet = { type, nsp: m[3] || "/" };
-      if (binary) {
-        packet.attachments = +m[2];
-        type -= 3;
+      let type = +text[0];
+      const packet = { type, nsp: m[2] || "/" };
+      if (m[1]) {
+        packet.attachments = +m[1];
+        if (!(+m[1] > 0 && +m[1] <= maxAttachments)) throw new Error("illegal attachments");
+        packet.type = type -= 3;
       }
-      if (m[4]) packet.id = +m[4];
+      if (m[3]) packet.id = +m[3];
       const rest = text.slice(m[0].length);
       if (rest) {
         try {
-          packet.data = JSON.parse(rest, this.Y);
+          packet.data = JSON.parse(rest, this.W);
         } catch {
           throw new Error("invalid payload");
         }
@@ -681,7 +657,8 @@
     const isObject = !!data && typeof data == "object" && !Array.isArray(data);
     switch (type) {
       case 0 /* CONNECT */:
-        return isObject;
+        return isObject || data === void 0;
+      // a server of version 2 sends none
       case 1 /* DISCONNECT */:
         return data === void 0;
       case 4 /* CONNECT_ERROR */:
@@ -706,10 +683,10 @@
       this.flags = {};
       this.acks = {};
       this.ids = 0;
-      this.d = [];
       this.e = [];
-      this.n = [];
-      this.Z = 0;
+      this.f = [];
+      this._queue = [];
+      this.X = 0;
       this._opts = { ...opts };
       if (opts?.auth) this.auth = opts.auth;
       if (io2._autoConnect) this.open();
@@ -729,15 +706,15 @@
       if (this.connected) return this;
       const { io: io2 } = this;
       this.subs ||= [
-        on(io2, "open", () => this.o()),
-        on(io2, "packet", (p) => this.t(p)),
+        on(io2, "open", () => this.m()),
+        on(io2, "packet", (p) => this.s(p)),
         on(io2, "error", (e) => {
           if (!this.connected) this.a("connect_error", e);
         }),
         on(io2, "close", (reason, details) => this.b(reason, details))
       ];
       if (!io2._reconnecting) io2.open();
-      if (io2._readyState == "open") this.o();
+      if (io2._readyState == "open") this.m();
       return this;
     }
     open() {
@@ -752,72 +729,68 @@
       const all = [event, ...args];
       this.flags = {};
       if (_opts.retries && !flags.fromQueue && !flags.volatile) {
-        this._(all, flags);
+        this.Y(all, flags);
         return this;
       }
       const packet = { type: 2 /* EVENT */, nsp: this.nsp, data: all, options: { compress: flags.compress !== false } };
       if (typeof all[all.length - 1] == "function") {
         packet.id = this.ids++;
-        this.$(packet.id, all.pop(), flags.timeout ?? _opts.ackTimeout);
+        this.Z(packet.id, all.pop(), flags.timeout ?? _opts.ackTimeout);
       }
       const { engine } = io2;
       const alive = this.connected && !engine?._hasPingExpired();
       if (flags.volatile && !(alive && engine?.transport?.writable)) return this;
-      if (alive) this.P(packet);
+      if (alive) this.N(packet);
       else this.sendBuffer.push(packet);
       return this;
     }
-    P(packet) {
-      for (const fn of this.e.slice()) fn.apply(this, packet.data);
+    N(packet) {
+      for (const fn of this.f.slice()) fn.apply(this, packet.data);
       this.io._packet(packet);
     }
     /** Remembers who wants the answer. */
-    $(id, ack, timeout) {
-      const began = Date.now();
+    Z(id, ack, timeout) {
       const timer = timeout !== void 0 && setTimeout(() => {
         delete this.acks[id];
         this.sendBuffer = this.sendBuffer.filter((p) => p.id !== id);
         ack.call(this, new Error("operation has timed out"));
       }, timeout);
       const answered = (...args) => {
-        if (timer) clearTimeout(timer);
-        if (!(args[0] instanceof Error)) {
-          const took = Date.now() - began;
-          this.lag = this.lag === void 0 ? took : Math.round(this.lag * 0.8 + took * 0.2);
-        }
+        clearTimeout(timer);
         ack.apply(this, args);
       };
       answered.withError = !!timer || ack.withError;
-      this.acks[id] = timer ? Object.assign((...args) => answered(...args[0] instanceof Error ? args : [null, ...args]), { withError: true }) : answered;
+      answered.since = Date.now();
+      this.acks[id] = answered;
     }
     emitWithAck(event, ...args) {
-      return new Promise((resolve2, reject) => {
-        const timed = (this.flags.timeout ?? this._opts.ackTimeout) !== void 0 || this._opts.retries;
-        const ack = (error, value) => error instanceof Error || timed && error ? reject(error) : resolve2(timed ? value : error);
+      return new Promise((resolve, reject) => {
+        const ack = (error, value) => error ? reject(error) : resolve(value);
         ack.withError = true;
         this.emit(event, ...args, ack);
       });
     }
-    _(args, flags) {
+    Y(args, flags) {
       let ack;
       if (typeof args[args.length - 1] == "function") ack = args.pop();
-      const item = { id: this.Z++, tries: 0, pending: false, args, flags: { ...flags, fromQueue: true } };
-      args.push((error, ...answer) => {
-        if (item !== this.n[0]) return;
-        if (error && item.tries <= this._opts.retries) {
-          item.pending = false;
-        } else {
-          this.n.shift();
-          error ? ack?.(error) : ack?.(null, ...answer);
+      const item = { id: this.X++, tries: 0, pending: false, args, flags: { ...flags, fromQueue: true } };
+      const answered = (error, ...answer) => {
+        if (item !== this._queue[0]) return;
+        item.pending = false;
+        if (!error || item.tries > this._opts.retries) {
+          this._queue.shift();
+          ack?.(error, ...answer);
         }
-        this.y();
-      });
-      this.n.push(item);
-      this.y();
+        this.x();
+      };
+      answered.withError = true;
+      args.push(answered);
+      this._queue.push(item);
+      this.x();
     }
     /** Sends the head of the queue of emits that are repeated. */
-    y(force) {
-      const item = this.n[0];
+    x(force) {
+      const item = this._queue[0];
       if (!this.connected || !item || item.pending && !force) return;
       item.pending = true;
       item.tries++;
@@ -825,12 +798,12 @@
       this.emit(...item.args);
     }
     /** Sends a packet of this namespace. */
-    z(packet) {
+    y(packet) {
       packet.nsp = this.nsp;
       this.io._packet(packet);
     }
-    o() {
-      const greet = (auth) => this.z({ type: 0 /* CONNECT */, data: this._pid ? { pid: this._pid, offset: this._lastOffset, ...auth } : auth });
+    m() {
+      const greet = (auth) => this.y({ type: 0 /* CONNECT */, data: this._pid ? { pid: this._pid, offset: this._lastOffset, ...auth } : auth });
       typeof this.auth == "function" ? this.auth(greet) : greet(this.auth);
     }
     b(reason, details) {
@@ -845,18 +818,18 @@
         if (ack.withError) ack.call(this, new Error("socket has been disconnected"));
       }
     }
-    t({ nsp, type, data, id }) {
+    s({ nsp, type, data, id }) {
       if (nsp != this.nsp) return;
       switch (type) {
         case 0 /* CONNECT */:
-          if (data?.sid) this.v(data);
+          if (data?.sid) this.u(data);
           else this.a("connect_error", new Error("the server speaks Socket.IO 2"));
           break;
         case 2 /* EVENT */:
         case 5 /* BINARY_EVENT */: {
           const args = [...data];
-          if (id != null) args.push(this.aa(id));
-          if (this.connected) this.Q(args);
+          if (id != null) args.push(this._(id));
+          if (this.connected) this.O(args);
           else this.receiveBuffer.push(args);
           break;
         }
@@ -865,57 +838,59 @@
           const ack = this.acks[id];
           if (ack) {
             delete this.acks[id];
-            ack.apply(this, data);
+            const took = Date.now() - ack.since;
+            this.lag = Math.round((this.lag ?? took) * 0.8 + took * 0.2);
+            ack.apply(this, ack.withError ? [null, ...data] : data);
           }
           break;
         }
         case 1 /* DISCONNECT */:
-          this.A();
+          this.z();
           this.b("io server disconnect");
           break;
         case 4 /* CONNECT_ERROR */: {
-          this.A();
+          this.z();
           const error = new Error(data.message || data);
           error.data = data.data;
           this.a("connect_error", error);
         }
       }
     }
-    Q(args) {
-      for (const fn of this.d.slice()) fn.apply(this, args);
+    O(args) {
+      for (const fn of this.e.slice()) fn.apply(this, args);
       this.a.apply(this, args);
       const last = args[args.length - 1];
       if (this._pid && typeof last == "string") this._lastOffset = last;
     }
     /** The function a handler answers with; only its first call counts. */
-    aa(id) {
+    _(id) {
       let sent = false;
       return (...args) => {
         if (sent) return;
         sent = true;
-        this.z({ type: 3 /* ACK */, id, data: args });
+        this.y({ type: 3 /* ACK */, id, data: args });
       };
     }
-    v({ sid, pid }) {
+    u({ sid, pid }) {
       this.id = sid;
       this.recovered = !!pid && this._pid === pid;
       this._pid = pid;
       this.connected = true;
-      for (const args of this.receiveBuffer.splice(0)) this.Q(args);
-      for (const packet of this.sendBuffer.splice(0)) this.P(packet);
+      for (const args of this.receiveBuffer.splice(0)) this.O(args);
+      for (const packet of this.sendBuffer.splice(0)) this.N(packet);
+      this.x(true);
       this.a("connect");
-      this.y(true);
     }
     /** Stops to listen to the connection, and ends it if nobody else does. */
-    A() {
+    z() {
       this.subs?.forEach((fn) => fn());
       this.subs = void 0;
       this.io._destroy();
     }
     disconnect() {
       const was = this.connected;
-      if (was) this.z({ type: 1 /* DISCONNECT */ });
-      this.A();
+      if (was) this.y({ type: 1 /* DISCONNECT */ });
+      this.z();
       if (was) this.b("io client disconnect");
       return this;
     }
@@ -935,34 +910,34 @@
       return this;
     }
     onAny(fn) {
-      this.d.push(fn);
-      return this;
-    }
-    prependAny(fn) {
-      this.d.unshift(fn);
-      return this;
-    }
-    offAny(fn) {
-      this.d = without(this.d, fn);
-      return this;
-    }
-    listenersAny() {
-      return this.d;
-    }
-    onAnyOutgoing(fn) {
       this.e.push(fn);
       return this;
     }
-    prependAnyOutgoing(fn) {
+    prependAny(fn) {
       this.e.unshift(fn);
       return this;
     }
-    offAnyOutgoing(fn) {
+    offAny(fn) {
       this.e = without(this.e, fn);
       return this;
     }
-    listenersAnyOutgoing() {
+    listenersAny() {
       return this.e;
+    }
+    onAnyOutgoing(fn) {
+      this.f.push(fn);
+      return this;
+    }
+    prependAnyOutgoing(fn) {
+      this.f.unshift(fn);
+      return this;
+    }
+    offAnyOutgoing(fn) {
+      this.f = without(this.f, fn);
+      return this;
+    }
+    listenersAnyOutgoing() {
+      return this.f;
     }
   };
 
@@ -980,7 +955,7 @@
     randomizationFactor: 0.5,
     timeout: 2e4,
     autoConnect: true,
-    parser: parser_exports
+    parser: { Encoder, Decoder }
   };
   var Manager = class extends Emitter {
     // the program does not want to be connected
@@ -991,13 +966,14 @@
       this._reconnecting = false;
       this.g = [];
       this.c = 0;
-      this.f = false;
+      this.d = false;
       if (uri && typeof uri == "object") [uri, opts] = [void 0, uri];
       this.uri = uri;
-      this.opts = { ...defaults, ...opts };
-      this.encoder = new this.opts.parser.Encoder();
-      this.decoder = new this.opts.parser.Decoder();
-      if (this.opts.autoConnect) this.open();
+      this.opts = opts = { ...opts };
+      for (const key of Object.keys(defaults)) if (/Att|Del/.test(key) ? !opts[key] : opts[key] == null) opts[key] = defaults[key];
+      this.encoder = new opts.parser.Encoder();
+      this.decoder = new opts.parser.Decoder();
+      if (opts.autoConnect) this.open();
     }
     get _autoConnect() {
       return this.opts.autoConnect;
@@ -1005,14 +981,14 @@
     open(fn) {
       if (this._readyState.startsWith("open")) return this;
       let engine;
-      this.f = false;
+      this.d = false;
       this._readyState = "opening";
       const failed = (error) => {
-        this.B();
+        this.A();
         this._readyState = "closed";
         this.a("error", error);
         if (fn) fn(error);
-        else if (!this._reconnecting && this.opts.reconnection && !this.c) this.C();
+        else if (!this._reconnecting && this.opts.reconnection && !this.c) this.B();
       };
       try {
         engine = this.engine = new Engine(this.uri, this.opts);
@@ -1023,13 +999,14 @@
       const { timeout } = this.opts;
       this.g.push(
         on(engine, "open", () => {
-          this.o();
+          this.m();
           fn?.();
         }),
-        on(engine, "error", failed)
+        on(engine, "error", failed),
+        on(engine, "close", (reason) => failed(new Error(reason)))
       );
       if (timeout !== false) {
-        const timer = this.R(() => {
+        const timer = this.P(() => {
           failed(new Error("timeout"));
           engine.close();
         }, timeout);
@@ -1040,13 +1017,13 @@
     connect(fn) {
       return this.open(fn);
     }
-    R(fn, ms) {
+    P(fn, ms) {
       const timer = setTimeout(fn, ms);
       if (this.opts.autoUnref) timer.unref?.();
       return timer;
     }
-    o() {
-      this.B();
+    m() {
+      this.A();
       this._readyState = "open";
       this.a("open");
       const { engine } = this;
@@ -1062,7 +1039,7 @@
         on(engine, "error", (e) => this.a("error", e)),
         on(engine, "close", (reason, details) => this.b(reason, details)),
         on(this.decoder, "decoded", (packet) => {
-          Promise.resolve().then(() => this.a("packet", packet));
+          queueMicrotask(() => this.a("packet", packet));
         })
       );
     }
@@ -1081,12 +1058,12 @@
     _packet(packet) {
       for (const part of this.encoder.encode(packet)) this.engine.write(part, packet.options);
     }
-    B() {
+    A() {
       for (const fn of this.g.splice(0)) fn();
       this.decoder.destroy();
     }
     _close() {
-      this.f = true;
+      this.d = true;
       this._reconnecting = false;
       this.b("forced close");
     }
@@ -1094,43 +1071,43 @@
       this._close();
     }
     b(reason, details) {
-      this.B();
+      this.A();
       this.engine?.close();
       this.c = 0;
       this._readyState = "closed";
       this.a("close", reason, details);
-      if (this.opts.reconnection && !this.f) this.C();
+      if (this.opts.reconnection && !this.d) this.B();
     }
     /**
      * The pause before the next attempt: it doubles up to a cap, and is random
      * between bounds that the cap moves down, so that clients that lost the same
      * server do not come back in step.
      */
-    ba() {
+    $() {
       const { reconnectionDelay: first, reconnectionDelayMax: cap, randomizationFactor: spread } = this.opts;
       const d = first * 2 ** this.c;
       const low = Math.min(d, cap) * (1 - spread);
       const high = Math.min(d * (1 + spread), cap);
       return low + Math.random() * (high - low);
     }
-    C() {
-      if (this._reconnecting || this.f) return;
+    B() {
+      if (this._reconnecting || this.d) return;
       if (this.c >= this.opts.reconnectionAttempts) {
         this.c = 0;
         this.a("reconnect_failed");
         return;
       }
-      const delay = this.ba();
+      const delay = this.$();
       this._reconnecting = true;
-      const timer = this.R(() => {
-        if (this.f) return;
+      const timer = this.P(() => {
+        if (this.d) return;
         this.c++;
         this.a("reconnect_attempt", this.c);
-        if (this.f) return;
+        if (this.d) return;
         this.open((error) => {
           this._reconnecting = false;
           if (error) {
-            this.C();
+            this.B();
             this.a("reconnect_error", error);
           } else {
             const attempt = this.c;
@@ -1146,28 +1123,26 @@
     Manager.prototype[name] = function(v) {
       if (v === void 0) return this.opts[name];
       this.opts[name] = v;
+      if (v === false && name == "reconnection") this.d = true;
       return this;
     };
   }
 
   // src/index.ts
   var managers = {};
-  function resolve(uri) {
-    const here = typeof location == "undefined" ? void 0 : location;
-    uri ??= here ? here.origin : "";
-    if (uri[0] == "/") uri = uri[1] == "/" ? here.protocol + uri : here.origin + uri;
-    if (!/^(https?|wss?):\/\//.test(uri)) uri = (here ? here.protocol : "https:") + "//" + uri;
-    return new URL(uri);
-  }
+  var page = typeof location == "undefined" ? { protocol: "https:", host: "" } : location;
   function lookup(uri, opts) {
     if (uri && typeof uri == "object") [uri, opts] = [void 0, uri];
-    opts = { path: "/socket.io", ...opts };
-    const u = resolve(uri);
-    const id = u.host + u.protocol + opts.path;
-    const nsp = u.pathname || "/";
+    opts = { ...opts, path: opts?.path || defaults.path };
+    uri ??= page.host;
+    if (/^\/(?!\/)/.test(uri)) uri = page.host + uri;
+    if (!/^(http|ws)s?:/.test(uri)) uri = page.protocol + "//" + uri.replace(/^\/\//, "");
+    const u = new URL(uri);
+    const nsp = /\/\/[^/?#]*([^?#]*)/.exec(uri)[1] || "/";
+    const source = u.protocol + "//" + u.host;
+    const id = source + opts.path;
     const fresh = opts.forceNew || opts["force new connection"] || opts.multiplex === false || nsp in (managers[id]?.nsps || {});
     if (u.search && !opts.query) opts.query = Object.fromEntries(u.searchParams);
-    const source = u.origin == "null" ? u.protocol + "//" + u.host : u.origin;
     const manager = fresh ? new Manager(source, opts) : managers[id] ||= new Manager(source, opts);
     return manager.socket(nsp, opts);
   }

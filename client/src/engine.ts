@@ -1,7 +1,7 @@
 import { Emitter } from "./emitter";
-import { Endpoint, Message, Polling, Transport, TransportError, WS } from "./transport";
+import { Message, Polling, Transport, TransportError, WS } from "./transport";
 
-type TransportClass = new (e: Endpoint) => Transport;
+type TransportClass = new (opts: any) => Transport;
 
 /** The transports that can be named in options. */
 export const transports: Record<string, TransportClass> = { polling: Polling, websocket: WS };
@@ -11,7 +11,7 @@ let websocketWorked = false;
 const hasWindow = typeof addEventListener == "function";
 
 const utf8Length = (v: any): number =>
-  typeof v == "string" ? new TextEncoder().encode(v).length : Math.ceil((v.byteLength || v.size) * 1.33);
+  typeof v == "string" ? new TextEncoder().encode(v).length : Math.ceil((v.byteLength || v.size || 0) / 3) * 4;
 
 /**
  * One Engine.IO session: a transport, perhaps a better one later, and the
@@ -36,14 +36,14 @@ export class Engine extends Emitter {
   private sent_ = 0; // messages at the head of writeBuffer that the transport has
   private since_ = 0; // when the oldest message that waits was written
   private patience_ = -1; // how long the server may be silent, ms
-  private deadline_ = Infinity; // when it is taken for dead
+  _pingTimeoutTime = Infinity; // when it is taken for dead
   private timer_: any;
   private maxPayload_ = 0;
   private unload_?: () => void;
 
-  constructor(uri: string, opts: any = {}) {
+  constructor(uri: string | undefined, opts: any = {}) {
     super();
-    const u = new URL(uri);
+    const u = new URL(uri || location.origin);
     const secure = /^(https|wss):$/.test(u.protocol);
     this.opts = opts = {
       upgrade: true,
@@ -70,10 +70,10 @@ export class Engine extends Emitter {
       .filter((name: string) => this.usable_(name));
     if (hasWindow) {
       const events: Record<string, () => void> = {
-        offline: () => this.closed_("transport close", { description: "network connection lost" }),
         // Timers of hidden pages are late, and sleep stops them.
         visibilitychange: () => this._hasPingExpired(),
       };
+      if (this.hostname != "localhost") events.offline = () => this.closed_("transport close", { description: "network connection lost" });
       // Without a word to the program: the page is on its way out.
       if (opts.closeOnBeforeunload) events.beforeunload = () => this.transport.off().close();
       for (const name of Object.keys(events)) addEventListener(name, events[name], true);
@@ -91,7 +91,7 @@ export class Engine extends Emitter {
   private create_(name: string): Transport {
     const query: Record<string, any> = { ...this.query_, EIO: 4, transport: name };
     if (this.id) query.sid = this.id;
-    return new this.classes_[name]({ opts: { ...this.opts, ...this.opts.transportOptions[name] }, query });
+    return new this.classes_[name]({ ...this.opts, query, ...this.opts.transportOptions[name] });
   }
 
   private open_(): void {
@@ -126,11 +126,7 @@ export class Engine extends Emitter {
     this.fire_("heartbeat");
     switch (type) {
       case "0":
-        try {
-          this.welcome_(JSON.parse(data));
-        } catch (e) {
-          this.failed_(new TransportError("invalid handshake", e));
-        }
+        this.welcome_(data);
         break;
       case "2":
         this.push_({ type: "3", data: "" });
@@ -138,22 +134,28 @@ export class Engine extends Emitter {
         this.fire_("pong");
         this.await_();
         break;
-      case "3":
-        this.failed_(new Error("server error"));
-        break;
       case "4":
         this.fire_("data", data);
         this.fire_("message", data);
+        break;
+      default:
+        if (!"1356".includes(type)) this.failed_(new Error("server error"));
     }
   }
 
-  private welcome_(open: any): void {
+  private welcome_(text: string): void {
+    let open;
+    try {
+      open = JSON.parse(text);
+      this.upgrades_ = open.upgrades.filter((name: string) => this.transports.includes(name));
+    } catch (e) {
+      return this.failed_(new TransportError("invalid handshake", e));
+    }
     this.fire_("handshake", open);
     this.id = open.sid;
     this.transport.query.sid = open.sid;
     this.patience_ = open.pingInterval + open.pingTimeout;
     this.maxPayload_ = open.maxPayload;
-    this.upgrades_ = open.upgrades.filter((name: string) => this.transports.includes(name));
     this.readyState = "open";
     websocketWorked = this.transport.name == "websocket";
     this.fire_("open");
@@ -167,7 +169,7 @@ export class Engine extends Emitter {
   private await_(): void {
     clearTimeout(this.timer_);
     if (!(this.patience_ > 0)) return;
-    this.deadline_ = Date.now() + this.patience_;
+    this._pingTimeoutTime = Date.now() + this.patience_;
     this.timer_ = setTimeout(() => this.closed_("ping timeout"), this.patience_);
     if (this.opts.autoUnref) this.timer_.unref?.();
   }
@@ -177,10 +179,12 @@ export class Engine extends Emitter {
    * noticed may have been late, because the machine slept.
    */
   _hasPingExpired(): boolean {
-    if (Date.now() < this.deadline_) return false;
-    this.deadline_ = Infinity;
-    setTimeout(() => this.closed_("ping timeout"));
-    return true;
+    const expired = Date.now() > this._pingTimeoutTime;
+    if (expired && this._pingTimeoutTime) {
+      this._pingTimeoutTime = 0;
+      setTimeout(() => this.closed_("ping timeout"));
+    }
+    return expired;
   }
 
   /** Tries a transport while the current one stays in use. */
@@ -322,7 +326,7 @@ export class Engine extends Emitter {
   private closed_(reason: string, details?: any): void {
     if (!this.alive_()) return;
     clearTimeout(this.timer_);
-    this.deadline_ = Infinity;
+    this._pingTimeoutTime = Infinity;
     this.transport.off();
     this.transport.on("error", () => {}); // of what is still under way
     this.transport.close();

@@ -1,6 +1,6 @@
 import { Emitter } from "./emitter";
 import { Engine } from "./engine";
-import * as parser from "./parser";
+import { Decoder, Encoder } from "./parser";
 import { Socket } from "./socket";
 
 /** Listens until the function it returns is called. */
@@ -18,7 +18,7 @@ export const defaults: any = {
   randomizationFactor: 0.5,
   timeout: 20000,
   autoConnect: true,
-  parser,
+  parser: { Encoder, Decoder },
 };
 
 /** One connection and the sockets of all namespaces that share it. */
@@ -33,16 +33,18 @@ export class Manager extends Emitter {
   _reconnecting = false;
   private subs_: (() => void)[] = [];
   private attempts_ = 0;
-  private skip_ = false; // the program does not want to be connected
+  skip_ = false; // the program does not want to be connected
 
   constructor(uri?: any, opts?: any) {
     super();
     if (uri && typeof uri == "object") [uri, opts] = [undefined, uri];
     this.uri = uri;
-    this.opts = { ...defaults, ...opts };
-    this.encoder = new this.opts.parser.Encoder();
-    this.decoder = new this.opts.parser.Decoder();
-    if (this.opts.autoConnect) this.open();
+    this.opts = opts = { ...opts };
+    // For some options zero is as good as nothing.
+    for (const key of Object.keys(defaults)) if (/Att|Del/.test(key) ? !opts[key] : opts[key] == null) opts[key] = defaults[key];
+    this.encoder = new opts.parser.Encoder();
+    this.decoder = new opts.parser.Decoder();
+    if (opts.autoConnect) this.open();
   }
 
   get _autoConnect(): boolean {
@@ -75,6 +77,7 @@ export class Manager extends Emitter {
         fn?.();
       }),
       on(engine, "error", failed),
+      on(engine, "close", (reason) => failed(new Error(reason))),
     );
     if (timeout !== false) {
       const timer = this.later_(() => {
@@ -114,7 +117,7 @@ export class Manager extends Emitter {
       on(engine, "close", (reason, details) => this.closed_(reason, details)),
       on(this.decoder, "decoded", (packet) => {
         // Listeners run on their own, so that what they throw is theirs.
-        Promise.resolve().then(() => this.fire_("packet", packet));
+        queueMicrotask(() => this.fire_("packet", packet));
       }),
     );
   }
@@ -209,6 +212,8 @@ for (const name of ["reconnection", "reconnectionAttempts", "reconnectionDelay",
   (Manager.prototype as any)[name] = function (this: Manager, v?: any) {
     if (v === undefined) return this.opts[name];
     this.opts[name] = v;
+    // Nor does the pause end that has begun.
+    if (v === false && name == "reconnection") this.skip_ = true;
     return this;
   };
 }

@@ -4,7 +4,7 @@ import { Emitter } from "./emitter";
 
 export const protocol = 5;
 
-export enum PacketType {
+export const enum PacketType {
   CONNECT,
   DISCONNECT,
   EVENT,
@@ -120,17 +120,16 @@ export class Decoder extends Emitter {
   }
 
   private decode_(text: string): Packet {
-    const m = /^([0-6])(?:(\d+)-)?(?:(\/[^,]*)(?:,|$))?(\d+)?/.exec(text);
+    const m = /^(?:[0-4]|[56](\d+)-)(?:(\/[^,]*),?)?(\d+)?/.exec(text);
     if (!m) throw new Error("unknown packet type " + text[0]);
-    let type = +m[1];
-    const binary = type > 4;
-    if (binary != !!m[2] || +m[2] > maxAttachments) throw new Error("Illegal attachments");
-    const packet: Packet = { type, nsp: m[3] || "/" };
-    if (binary) {
-      packet.attachments = +m[2];
-      type -= 3;
+    let type = +text[0];
+    const packet: Packet = { type, nsp: m[2] || "/" };
+    if (m[1]) {
+      packet.attachments = +m[1];
+      if (!(+m[1] > 0 && +m[1] <= maxAttachments)) throw new Error("illegal attachments");
+      packet.type = type -= 3;
     }
-    if (m[4]) packet.id = +m[4];
+    if (m[3]) packet.id = +m[3];
     const rest = text.slice(m[0].length);
     if (rest) {
       try {
@@ -148,7 +147,7 @@ function valid(type: PacketType, data: any): boolean {
   const isObject = !!data && typeof data == "object" && !Array.isArray(data);
   switch (type) {
     case PacketType.CONNECT:
-      return isObject;
+      return isObject || data === undefined; // a server of version 2 sends none
     case PacketType.DISCONNECT:
       return data === undefined;
     case PacketType.CONNECT_ERROR:

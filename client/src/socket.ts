@@ -4,7 +4,8 @@ import { isReserved, PacketType, type Packet } from "./parser";
 
 interface Ack {
   (...args: any[]): void;
-  withError?: boolean;
+  withError?: boolean; // it wants an error or null first
+  since?: number;
 }
 
 /** An emit that is repeated until it is answered. */
@@ -35,7 +36,7 @@ export class Socket extends Emitter {
   _opts: any;
   private any_: Fn[] = [];
   private anyOutgoing_: Fn[] = [];
-  private queue_: Queued[] = [];
+  _queue: Queued[] = [];
   private queueIDs_ = 0;
 
   constructor(
@@ -116,7 +117,6 @@ export class Socket extends Emitter {
 
   /** Remembers who wants the answer. */
   private expect_(id: number, ack: Ack, timeout?: number): void {
-    const began = Date.now();
     const timer =
       timeout !== undefined &&
       setTimeout(() => {
@@ -125,21 +125,17 @@ export class Socket extends Emitter {
         ack.call(this, new Error("operation has timed out"));
       }, timeout);
     const answered: Ack = (...args) => {
-      if (timer) clearTimeout(timer);
-      if (!(args[0] instanceof Error)) {
-        const took = Date.now() - began;
-        this.lag = this.lag === undefined ? took : Math.round(this.lag * 0.8 + took * 0.2);
-      }
+      clearTimeout(timer as any);
       ack.apply(this, args);
     };
     answered.withError = !!timer || ack.withError;
-    this.acks[id] = timer ? Object.assign((...args: any[]) => answered(...(args[0] instanceof Error ? args : [null, ...args])), { withError: true }) : answered;
+    answered.since = Date.now();
+    this.acks[id] = answered;
   }
 
   emitWithAck(event: string, ...args: any[]): Promise<any> {
     return new Promise((resolve, reject) => {
-      const timed = (this.flags.timeout ?? this._opts.ackTimeout) !== undefined || this._opts.retries;
-      const ack: Ack = (error, value) => (error instanceof Error || (timed && error) ? reject(error) : resolve(timed ? value : error));
+      const ack: Ack = (error, value) => (error ? reject(error) : resolve(value));
       ack.withError = true;
       this.emit(event, ...args, ack);
     });
@@ -149,23 +145,24 @@ export class Socket extends Emitter {
     let ack: Ack | undefined;
     if (typeof args[args.length - 1] == "function") ack = args.pop();
     const item: Queued = { id: this.queueIDs_++, tries: 0, pending: false, args, flags: { ...flags, fromQueue: true } };
-    args.push((error: any, ...answer: any[]) => {
-      if (item !== this.queue_[0]) return;
-      if (error && item.tries <= this._opts.retries) {
-        item.pending = false;
-      } else {
-        this.queue_.shift();
-        error ? ack?.(error) : ack?.(null, ...answer);
+    const answered: Ack = (error, ...answer) => {
+      if (item !== this._queue[0]) return;
+      item.pending = false;
+      if (!error || item.tries > this._opts.retries) {
+        this._queue.shift();
+        ack?.(error, ...answer);
       }
       this.next_();
-    });
-    this.queue_.push(item);
+    };
+    answered.withError = true;
+    args.push(answered);
+    this._queue.push(item);
     this.next_();
   }
 
   /** Sends the head of the queue of emits that are repeated. */
   private next_(force?: boolean): void {
-    const item = this.queue_[0];
+    const item = this._queue[0];
     if (!this.connected || !item || (item.pending && !force)) return;
     item.pending = true;
     item.tries++;
@@ -219,7 +216,9 @@ export class Socket extends Emitter {
         const ack = this.acks[id!];
         if (ack) {
           delete this.acks[id!];
-          ack.apply(this, data);
+          const took = Date.now() - ack.since!;
+          this.lag = Math.round((this.lag ?? took) * 0.8 + took * 0.2);
+          ack.apply(this, ack.withError ? [null, ...data] : data);
         }
         break;
       }
@@ -260,8 +259,8 @@ export class Socket extends Emitter {
     this.connected = true;
     for (const args of this.receiveBuffer.splice(0)) this.event_(args);
     for (const packet of this.sendBuffer.splice(0)) this.transmit_(packet);
-    this.fire_("connect");
     this.next_(true);
+    this.fire_("connect");
   }
 
   /** Stops to listen to the connection, and ends it if nobody else does. */

@@ -20,28 +20,19 @@ export class TransportError extends Error {
   }
 }
 
-/** What the URL of a request is made of. */
-export interface Endpoint {
-  opts: any;
-  query: Record<string, any>;
-}
-
 /**
  * A way to carry messages. Its events are open, packet(Message), drain, error,
  * close(details) and, for polling, pollComplete.
  */
 export abstract class Transport extends Emitter {
-  abstract readonly name: string;
+  abstract get name(): string;
   readyState = "";
   writable = false;
-  supportsBinary = true;
-  opts: any;
   query: Record<string, any>;
 
-  constructor(e: Endpoint) {
+  constructor(readonly opts: any) {
     super();
-    this.opts = e.opts;
-    this.query = e.query;
+    this.query = opts.query;
   }
 
   open(): this {
@@ -112,15 +103,10 @@ export abstract class Transport extends Emitter {
 const stamp = () => Date.now().toString(36).slice(3) + Math.random().toString(36).slice(2, 7);
 
 const toBase64 = async (data: any): Promise<string> => {
-  const bytes =
-    data instanceof ArrayBuffer
-      ? new Uint8Array(data)
-      : ArrayBuffer.isView(data)
-        ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-        : new Uint8Array(await data.arrayBuffer());
+  const bytes: any = new Uint8Array(await new Blob([data]).arrayBuffer());
   let text = "";
   // In pieces: the arguments of a call are limited.
-  for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode.apply(null, bytes.subarray(i, i + 8192) as any);
+  for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode.apply(null, bytes.subarray(i, i + 8192));
   return "b" + btoa(text);
 };
 
@@ -130,8 +116,9 @@ const separator = "\x1e";
 
 /** HTTP long-polling. */
 export class Polling extends Transport {
-  readonly name = "polling";
-  override supportsBinary = false;
+  get name() {
+    return "polling";
+  }
   private polling_ = false;
   private cancel_ = new AbortController();
 
@@ -162,20 +149,20 @@ export class Polling extends Transport {
   private async poll_(): Promise<void> {
     this.polling_ = true;
     const text = await this.request_("GET");
-    if (text === undefined || this.readyState == "closed") return;
+    if (text === undefined) return;
     for (const part of text.split(separator)) {
-      if (this.readyState == "opening" && part[0] == "0") this.onOpen();
-      if (part[0] == "1") {
-        this.onClose({ description: "transport closed by the server" });
-        return;
-      }
-      try {
-        this.onMessage(part[0] == "b" ? fromBase64(part.slice(1)) : part);
-      } catch {
-        this.onError("invalid payload");
-        return;
-      }
       if ((this.readyState as string) == "closed") return;
+      if (this.readyState == "opening" && part[0] == "0") this.onOpen();
+      if (part[0] == "1") return this.onClose({ description: "transport closed by the server" });
+      let data: any = part;
+      if (part[0] == "b") {
+        try {
+          data = fromBase64(part.slice(1));
+        } catch {
+          data = ""; // which is no packet
+        }
+      }
+      this.onMessage(data);
     }
     this.polling_ = false;
     this.fire_("pollComplete");
@@ -189,48 +176,49 @@ export class Polling extends Transport {
 
   async write(list: Message[]): Promise<void> {
     this.writable = false;
-    const parts = await Promise.all(list.map((m) => (typeof m.data == "string" ? m.type + m.data : toBase64(m.data))));
-    if ((await this.request_("POST", parts.join(separator))) !== undefined) {
+    if ((await this.request_("POST", list)) !== undefined) {
       this.writable = true;
       this.fire_("drain");
     }
   }
 
   /** Makes one request. After a failure, which is an event, it returns nothing. */
-  private async request_(method: string, body?: string): Promise<string | undefined> {
+  private async request_(method: string, list?: Message[]): Promise<string | undefined> {
     const { opts } = this;
-    const failed = method == "GET" ? "xhr poll error" : "xhr post error";
-    const headers: Record<string, string> = { ...opts.extraHeaders };
-    if (body != null) headers["Content-Type"] = "text/plain;charset=UTF-8";
-    const last = body == "1";
-    const cancel = last ? undefined : this.cancel_.signal;
-    let timer: any;
+    const last = list?.[0].type == "1";
+    const timer = opts.requestTimeout && setTimeout(() => this.cancel_.abort(), opts.requestTimeout);
+    let status = 0;
+    let context: any;
     try {
-      const answer = fetch(this.uri("http"), {
+      const body = list && (await Promise.all(list.map((m) => (typeof m.data == "string" ? m.type + m.data : toBase64(m.data)))));
+      const response = await fetch(this.uri("http"), {
         method,
-        body,
-        headers,
-        signal: cancel,
+        body: body?.join(separator),
+        headers: opts.extraHeaders,
+        signal: last ? null : this.cancel_.signal,
         keepalive: last, // the page may be on its way out
         cache: "no-store",
         credentials: opts.withCredentials ? "include" : "same-origin",
       });
-      const late = opts.requestTimeout && new Promise<never>((_, no) => (timer = setTimeout(no, opts.requestTimeout, new Error("timeout"))));
-      const read = answer.then(async (r) => [r, await r.text()] as const);
-      const [response, text] = await (late ? Promise.race([read, late]) : read);
-      if (response.ok) return text;
-      if (this.readyState != "closed") this.onError(failed, response.status, { status: response.status, responseText: text });
+      const responseText = await response.text();
+      if (response.ok) return responseText;
+      status = response.status;
+      context = { status, responseText };
     } catch (e) {
-      if (this.readyState != "closed") this.onError(failed, 0, e);
+      context = e;
     } finally {
       clearTimeout(timer);
     }
+    // Out of the try: what listeners throw is theirs.
+    if (this.readyState != "closed") this.onError(`xhr ${list ? "post" : "poll"} error`, status, context);
   }
 }
 
 /** WebSocket. */
 export class WS extends Transport {
-  readonly name: string = "websocket";
+  get name() {
+    return "websocket";
+  }
   ws?: WebSocket;
 
   doOpen(): void {
