@@ -46,9 +46,9 @@ test-go:
 	@set -e; for m in $(MODULES); do echo "go test -race $$m"; \
 		(cd $$m && $(GO) test -race -timeout $(TESTTIMEOUT) ./...); done
 
-# The programs and commands README.md shows.
+# The programs and commands that README.md and docs/ show.
 readme:
-	@scripts/readme-check
+	@scripts/readme-check README.md docs/*.md
 
 # The official JavaScript clients, and clusters of Go and Node.js servers.
 conformance:
