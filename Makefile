@@ -62,7 +62,8 @@ conformance-all:
 conformance-cluster:
 	@scripts/conformance-cluster
 
-# Fleets behind real load balancers, with the files of examples/deploy.
+# A rolling restart under traffic, and fleets behind real load balancers, with the
+# files of examples/deploy.
 e2e:
 	@scripts/e2e
 

@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"io"
 	"iter"
 	"maps"
 	"math/rand/v2"
@@ -22,6 +23,10 @@ const (
 
 // handlerPoll is how often a connection whose handlers run is looked at again.
 const handlerPoll = 20 * time.Millisecond
+
+// flushTimeout is how long a drained client has to take what is queued for it. One
+// that polls is told to go by its next request, if there is one.
+const flushTimeout = 10 * time.Second
 
 // DrainOptions configure Server.Drain. The zero value of a field means its
 // default; a negative duration is none.
@@ -56,6 +61,7 @@ type DrainReport struct {
 	Left        int `json:"left"`        // gone by themselves
 	Flushed     int `json:"flushed"`     // of those closed or forced: ended with everything sent
 	Saved       int `json:"saved"`       // sockets that can be recovered elsewhere
+	Tunnels     int `json:"tunnels"`     // connections of other nodes that went through this one, ended too
 	// Duration is the time since the beginning, in nanoseconds as JSON.
 	Duration time.Duration `json:"duration"`
 }
@@ -63,10 +69,12 @@ type DrainReport struct {
 // Drain sends the clients of this server to other nodes, as the first part of a
 // rolling restart; Shutdown is the second. At once new connections are refused
 // with 503 and Retry-After, and HealthHandler answers that the server is not
-// ready. After a grace period the connections are closed, spread evenly at random
+// ready; Options.Forwarder tells the other nodes, and goes on with the requests it
+// gets. After a grace period the connections are closed, spread evenly at random
 // over a window: those without running handlers first, the others when their
-// handlers have returned. Sessions are saved before (Options.Recovery), and what
-// is queued for a client is sent. No DISCONNECT packet is sent, because a client
+// handlers have returned. So are the WebSockets of other nodes that go through this
+// one. Sessions are saved before (Options.Recovery), and what is queued for a client
+// is sent. No DISCONNECT packet is sent, because a client
 // that gets one does not come back; sockets disconnect with ReasonShuttingDown.
 //
 // Drain returns when every connection has ended. When ctx is done first, the rest
@@ -82,11 +90,14 @@ func (srv *Server) Drain(ctx context.Context, opts DrainOptions) (DrainReport, e
 	srv.log.Info("socketio: draining", "event", "drain.start", "connections", d.total.Load(),
 		"grace", d.opts.Grace, "window", d.opts.Window)
 	stop := d.watch()
+	var told sync.WaitGroup // the registry may be slow, which is no reason to wait
+	told.Go(func() { srv.drainForwarder(ctx) })
 	err := d.run(ctx)
+	told.Wait()
 	stop()
 	report := d.report()
 	srv.log.Info("socketio: drained", "event", "drain.done", "connections", report.Connections, "closed", report.Closed,
-		"forced", report.Forced, "left", report.Left, "flushed", report.Flushed, "saved", report.Saved,
+		"forced", report.Forced, "left", report.Left, "flushed", report.Flushed, "saved", report.Saved, "tunnels", report.Tunnels,
 		"duration", report.Duration, "err", err)
 	return report, err
 }
@@ -124,7 +135,7 @@ type drain struct {
 
 	closing sync.WaitGroup // connections on their way out
 
-	total, closed, forced, left, flushed, saved atomic.Int64
+	total, closed, forced, left, flushed, saved, tunnels atomic.Int64
 }
 
 func (d *drain) report() DrainReport {
@@ -135,6 +146,7 @@ func (d *drain) report() DrainReport {
 		Left:        int(d.left.Load()),
 		Flushed:     int(d.flushed.Load()),
 		Saved:       int(d.saved.Load()),
+		Tunnels:     int(d.tunnels.Load()),
 		Duration:    time.Since(d.begin),
 	}
 }
@@ -165,35 +177,37 @@ func (d *drain) watch() (stop func()) {
 }
 
 func (d *drain) run(ctx context.Context) error {
-	if d.opts.Grace > 0 && d.total.Load() > 0 {
+	if d.opts.Grace > 0 && (d.total.Load() > 0 || len(d.srv.tunnels()) > 0) {
 		pause(ctx, d.opts.Grace)
 	}
 	clients := d.srv.connections()
 	// A handshake that was under way may have added one.
 	d.total.Store(max(d.total.Load(), int64(len(clients))))
 	d.left.Store(d.total.Load() - int64(len(clients)))
-	var idle, busy []*client
+	var idle, busy []func()
 	for _, c := range clients {
-		if c.busy() {
-			busy = append(busy, c)
+		if end := func() { d.close(ctx, c) }; c.busy() {
+			busy = append(busy, end)
 		} else {
-			idle = append(idle, c)
+			idle = append(idle, end)
 		}
+	}
+	for _, t := range d.srv.tunnels() {
+		idle = append(idle, func() { d.cut(t) })
 	}
 	d.spread(ctx, append(idle, busy...))
 	d.closing.Wait() // heeds ctx
 	return ctx.Err()
 }
 
-// spread starts to close the clients, one after the other over the window.
-func (d *drain) spread(ctx context.Context, clients []*client) {
+// spread starts to end the connections, one after the other over the window.
+func (d *drain) spread(ctx context.Context, ends []func()) {
 	begin := time.Now()
-	for i, at := range offsets(len(clients), d.opts.Window) {
+	for i, at := range offsets(len(ends), d.opts.Window) {
 		if wait := time.Until(begin.Add(at)); wait > time.Millisecond {
 			pause(ctx, wait)
 		}
-		c := clients[i]
-		d.closing.Go(func() { d.close(ctx, c) })
+		d.closing.Go(ends[i])
 	}
 }
 
@@ -239,11 +253,22 @@ func (d *drain) close(ctx context.Context, c *client) {
 	} else {
 		d.closed.Add(1)
 	}
+	late := time.NewTimer(flushTimeout)
+	defer late.Stop()
 	select {
 	case <-done:
 		d.flushed.Add(1)
+	case <-late.C:
+		c.sess.Close(engineio.Reason(ReasonShuttingDown), false)
 	case <-ctx.Done():
 	}
+}
+
+// cut ends a connection that belongs to another node, which saves the session. It
+// would not outlive this process.
+func (d *drain) cut(tunnel io.Closer) {
+	d.tunnels.Add(1)
+	_ = tunnel.Close() // it may have ended
 }
 
 // busy reports whether a handler of the connection runs or is about to, or its

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -32,6 +33,9 @@ type Forwarder interface {
 	Forward(w http.ResponseWriter, r *http.Request, sid string) bool
 	// Drain tells the others that this process takes no new connections.
 	Drain(ctx context.Context) error
+	// Tunnels returns the connections of clients that go through this process to the
+	// processes that own them. To close one is to end it, gently.
+	Tunnels() []io.Closer
 	// Close makes this process unknown, cuts what is still being forwarded and waits
 	// for its goroutines.
 	Close(ctx context.Context) error
@@ -101,6 +105,14 @@ func (srv *Server) drainForwarder(ctx context.Context) {
 		srv.log.LogAttrs(ctx, slog.LevelWarn, "socketio: other nodes were not told that this one drains",
 			slog.String("event", "forward.drain_failed"), slog.Any("err", err))
 	}
+}
+
+// tunnels returns the connections that go through this node to other nodes.
+func (srv *Server) tunnels() []io.Closer {
+	if srv.opts.Forwarder == nil {
+		return nil
+	}
+	return srv.opts.Forwarder.Tunnels()
 }
 
 func (srv *Server) closeForwarder(ctx context.Context) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -159,6 +160,18 @@ func (f *Forwarder) Close(ctx context.Context) error {
 	}
 	f.client.CloseIdleConnections()
 	return err
+}
+
+// Tunnels implements core.Forwarder: it returns the WebSockets that go through this
+// node.
+func (f *Forwarder) Tunnels() []io.Closer {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	list := make([]io.Closer, 0, len(f.tunnels))
+	for t := range f.tunnels {
+		list = append(list, t)
+	}
+	return list
 }
 
 // enter counts something that Close has to wait for, unless it is too late.

@@ -29,6 +29,16 @@ type tunnel struct {
 	timeout       time.Duration // of a write
 }
 
+// Close tells the owner that the client has gone. What the owner has sent still
+// reaches the client, then its connection ends.
+func (t *tunnel) Close() error {
+	if half, ok := t.owner.(closeWriter); ok {
+		return half.CloseWrite()
+	}
+	return t.owner.Close()
+}
+
+// close cuts the tunnel.
 func (t *tunnel) close() {
 	_ = t.client.Close()
 	_ = t.owner.Close()

@@ -12,6 +12,9 @@
 //	            the nodes handed to each other
 //	emitter     a process that serves no sockets and emits into such a cluster, driven
 //	            and configured the same way
+//	rolling     one node behind any load balancer that emits numbers from POST /start
+//	            to POST /stop; SIGTERM drains it, and it prints the report and the
+//	            last number. NODE_CONFIG is that of a node, and rolling.go's
 //
 // It prints "LISTENING <port>" when it is ready. PORT names the port, 0 a free
 // one.

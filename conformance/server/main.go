@@ -21,15 +21,18 @@ var modes = map[string]func() (http.Handler, string, error){
 
 func main() {
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
-	if err := run(os.Args[1:]); err != nil {
+	if err := start(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(args []string) error {
+func start(args []string) error {
+	if len(args) == 1 && args[0] == "rolling" {
+		return rollingNode() // it stops in order, the others when they are killed
+	}
 	if len(args) != 1 || modes[args[0]] == nil {
-		return fmt.Errorf("usage: server protocol|sio-client|eio-client|node|emitter")
+		return fmt.Errorf("usage: server protocol|sio-client|eio-client|node|balanced|emitter|rolling")
 	}
 	handler, addr, err := modes[args[0]]()
 	if err != nil {

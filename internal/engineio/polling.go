@@ -75,7 +75,7 @@ func (p *polling) answer(tail string) {
 
 func (p *polling) finish() bool {
 	s := p.s
-	if p.ready() || s.reason == ReasonShutdown && p.get == nil && s.out.Len() == 0 {
+	if p.ready() || s.srv.leaving.Load() && p.get == nil && s.out.Len() == 0 {
 		return true
 	}
 	s.armLocked(max(s.srv.opts.CloseTimeout, 0))
@@ -192,8 +192,10 @@ func (p *polling) takeLocked(g *pollGet, b *batch) (tail string) {
 		b.msgs, n = s.out.Take(b.msgs, 0)
 		b.taken += n
 	}
-	if s.state == stateClosing && s.out.Len() == 0 {
-		tail = tailClose
+	// Messages and a close packet never share a response, as in the reference: the
+	// JavaScript client acts on the close packet before the messages, so that they
+	// come after its reconnection, and again by recovery.
+	if s.state == stateClosing && s.out.Len() == 0 && (len(b.msgs) == 0 || s.srv.leaving.Load()) {
 		if len(b.msgs) == 0 {
 			tail = tailNoopClose
 		}

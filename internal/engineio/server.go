@@ -42,6 +42,7 @@ type Server struct {
 
 	count      counters
 	streams    atomic.Int32 // servers that call ServeStream
+	leaving    atomic.Bool  // Shutdown was called: nothing waits for polls that may never come
 	budget     budget
 	slow       slowLog
 	node       throttle // handshakes of all clients
@@ -219,6 +220,7 @@ func (srv *Server) Full() bool {
 // the error is ctx's.
 func (srv *Server) Shutdown(ctx context.Context) error {
 	srv.Refuse()
+	srv.leaving.Store(true)
 	for _, s := range srv.all() {
 		s.Close(ReasonShutdown, true)
 	}

@@ -159,7 +159,7 @@ func (s *Session) closeLocked(reason Reason, err error, flush bool) {
 	switch {
 	case s.state == stateClosed:
 	case s.state == stateClosing:
-		if !flush {
+		if !flush || s.transport.finish() {
 			s.endLocked(s.reason, err)
 		}
 	case flush:
