@@ -14,7 +14,14 @@ import (
 	"go.uber.org/goleak"
 )
 
+// Child, when set by the tests of package presence_test, is another program that this
+// binary can be.
+var Child func()
+
 func TestMain(m *testing.M) {
+	if Child != nil {
+		Child()
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -164,12 +164,17 @@ func (p *Presence) askLocked(q *peer, now time.Time) {
 	if !q.asked.IsZero() && now.Sub(q.asked) < p.interval()/2 {
 		return
 	}
-	q.asked = now
 	p.stats.Gaps++
-	if p.outbox.ask == nil {
-		p.outbox.ask = make(map[string]uint64)
+	p.outbox.askFor(q, q.have, now)
+}
+
+// askFor asks a node for what follows a number; for all it has after 0.
+func (o *outbox) askFor(q *peer, have uint64, now time.Time) {
+	q.asked = now
+	if o.ask == nil {
+		o.ask = make(map[string]uint64)
 	}
-	p.outbox.ask[q.id] = q.have
+	o.ask[q.id] = have
 }
 
 // removeLocked forgets a node, and its entries.
@@ -203,9 +208,8 @@ func (p *Presence) superviseLocked(now, last time.Time) {
 		if q.state == nil && q.behind() {
 			p.askLocked(q, now)
 		}
-		if q.truncated && p.count < p.opts.MaxTotal/10*9 && now.Sub(q.asked) > p.interval() {
-			q.asked = now
-			p.outbox.askAll(q.id)
+		if q.truncated && p.count < p.opts.MaxTotal-p.opts.MaxTotal/10 && now.Sub(q.asked) > p.interval() {
+			p.outbox.askFor(q, 0, now)
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"maps"
-	"math"
 	"slices"
 	"time"
 )
@@ -21,9 +20,6 @@ const (
 	// readyAfter is how long List waits for other nodes after New.
 	readyAfter = 2 * time.Second
 )
-
-// everything is what a node has that was refused: it is sent all.
-const everything = math.MaxUint64
 
 // outbox is what waits to be sent.
 type outbox struct {
@@ -55,21 +51,9 @@ func (o *outbox) waiting() bool {
 
 // serve notes that a node has nothing after a number.
 func (o *outbox) serve(have uint64) {
-	if have == everything {
-		have = 0
-		o.forget()
-	}
 	if !o.asked || have < o.askedFor {
 		o.asked, o.askedFor = true, have
 	}
-}
-
-// askAll asks a node for all it has.
-func (o *outbox) askAll(id string) {
-	if o.ask == nil {
-		o.ask = make(map[string]uint64)
-	}
-	o.ask[id] = everything
 }
 
 func (o *outbox) keep(s sent) {
@@ -81,8 +65,6 @@ func (o *outbox) keep(s sent) {
 		o.kept = o.kept[1:]
 	}
 }
-
-func (o *outbox) forget() { o.kept, o.size = nil, 0 }
 
 // run sends what there is to send and watches the leases.
 func (p *Presence) run() {
@@ -181,13 +163,13 @@ func (p *Presence) changesLocked() []*message {
 }
 
 // answer sends what those who have everything up to a number miss: the changes
-// again, or all there is. That may hold more than was sent as changes so far, which
-// then changes nothing any more.
+// again, or all there is, which may hold more than was sent as changes so far. Who has
+// nothing gets all there is: what came and went is not news.
 func (p *Presence) answer(have uint64) {
 	p.mu.Lock()
 	o := &p.outbox
 	seq := o.seq
-	if n := len(o.kept); n > 0 && o.kept[0].seq <= have+1 {
+	if n := len(o.kept); have > 0 && n > 0 && o.kept[0].seq <= have+1 {
 		again := slices.Clone(o.kept[min(int(have+1-o.kept[0].seq), n):])
 		p.mu.Unlock()
 		for _, s := range again {
