@@ -22,6 +22,10 @@
 //     again when the slot moves.
 //   - A stream is read from its end by name, so that nothing between two reads is
 //     missed, and with a pause after an error.
+//   - Behind Sentinel the master is asked for every second. When it is another one all
+//     connections to the old one end, because up to its demotion, 8 s later, both take
+//     what they are sent. A stream is read on from the last entry both have. Clients
+//     of Node.js have no such watch: what one adds to the old master is lost.
 //   - Every time in which messages may have been missed is counted, logged and
 //     passed to Options.OnGap: also when a stream was trimmed before it was read, or
 //     lost its end, and when Redis did not confirm what this node published. One
@@ -103,7 +107,8 @@
 // All exported names are safe for concurrent use. A provider owns: one goroutine
 // per connection that keeps the subscriptions as they should be, one that reads it
 // and only moves bytes, one per stream, one that places sharded channels, a fixed
-// number of workers that decode and deliver, and those of package cluster.
+// number of workers that decode and deliver, one that watches the master behind
+// Sentinel, and those of package cluster.
 // Messages of one namespace are handled by one worker, in the order Redis sent
 // them on a connection. None of the locks is held during I/O; all are leaves but
 // that of a channel set, which comes before that of the topics of a connection.

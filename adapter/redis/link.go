@@ -30,6 +30,7 @@ type link struct {
 	cluster *goredis.ClusterClient // nil unless Redis Cluster
 	seed    string                 // picks the cluster node this process publishes to
 	addr    string                 // for errors
+	masters *masters               // nil unless single is of a Sentinel group
 }
 
 // newLink derives a client from the user's: same servers, credentials and
@@ -40,6 +41,10 @@ func newLink(c goredis.UniversalClient) (*link, error) {
 	case *goredis.Client:
 		o := *c.Options()
 		l.addr = o.Addr
+		if o.Addr == failoverAddr {
+			l.masters = watchMasters(o.Dialer)
+			o.Dialer = l.masters.dial
+		}
 		tune(&o)
 		l.single = goredis.NewClient(&o)
 	case *goredis.ClusterClient:
@@ -215,6 +220,9 @@ func (l *link) ping(ctx context.Context) error {
 }
 
 func (l *link) close() error {
+	if l.masters != nil {
+		l.masters.close()
+	}
 	if l.cluster != nil {
 		return l.cluster.Close()
 	}

@@ -88,8 +88,11 @@ const (
 	// GapTrimmed: the stream dropped entries before this node had read them.
 	GapTrimmed GapKind = "trimmed"
 	// GapRewound: the stream lost its end, or all of it, as after a failover or a
-	// restart without persistence.
+	// restart without persistence. What it has instead is read.
 	GapRewound GapKind = "rewound"
+	// GapFailover: Sentinel named another master. What the old one was sent last, by
+	// this node too, may not have reached the others.
+	GapFailover GapKind = "failover"
 )
 
 // Gap is a time in which messages of other nodes may have been missed.

@@ -38,8 +38,9 @@ type streamReader struct {
 
 	// Owned by the goroutine of run.
 	last   streamID
-	known  bool      // last is known
-	pos    int64     // which entry of all ever added last is
+	known  bool  // last is known
+	pos    int64 // which entry of all ever added last is
+	trail  trail
 	lastOK time.Time // up to when nothing of the stream is missing
 	told   streamID  // what reached was last called with
 	toldAt time.Time
@@ -87,7 +88,7 @@ func (r *streamReader) session(ctx context.Context) error {
 	hangUp := func() { once.Do(func() { _ = c.Close() }) } // a blocked read does not heed ctx
 	defer hangUp()
 	defer context.AfterFunc(ctx, hangUp)()
-	if err := r.locate(ctx, c, nil); err != nil {
+	if err := r.begin(ctx, c); err != nil {
 		return err
 	}
 	r.up()
@@ -97,8 +98,12 @@ func (r *streamReader) session(ctx context.Context) error {
 			return err
 		}
 		if n := len(entries); n == 0 || n == int(r.count) { // idle, or behind
+			at := r.last
 			if err := r.locate(ctx, c, entries); err != nil {
 				return err
+			}
+			if r.last != at { // these are not the next ones
+				continue
 			}
 		}
 		for _, e := range entries {
@@ -178,6 +183,7 @@ func (r *streamReader) pass(ctx context.Context, m goredis.XMessage) error {
 	}
 	r.last = id
 	r.pos++
+	r.trail.add(mark{id, e.sum(), r.pos})
 	return nil
 }
 
@@ -193,9 +199,9 @@ func text(m goredis.XMessage, field string) string {
 	return s
 }
 
-// locate finds the end of the stream at the start, and later whether the stream
-// still has, or had when unread was read, everything after the last entry.
-func (r *streamReader) locate(ctx context.Context, c *goredis.Client, unread []goredis.XMessage) error {
+// begin finds the end of the stream at the start. Later, when the server may be
+// another one, it finds out whether the stream is the same.
+func (r *streamReader) begin(ctx context.Context, c *goredis.Client) error {
 	now, err := r.look(ctx, c)
 	if err != nil {
 		return err
@@ -205,21 +211,42 @@ func (r *streamReader) locate(ctx context.Context, c *goredis.Client, unread []g
 		close(r.started)
 		return nil
 	}
+	ok, err := r.same(ctx, c, now)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return r.lostEnd(ctx, c, now, "has lost the last entry read")
+	}
+	return r.compare(ctx, c, now, streamID{})
+}
+
+// locate finds out whether the stream still has, or had when unread was read,
+// everything after the last entry.
+func (r *streamReader) locate(ctx context.Context, c *goredis.Client, unread []goredis.XMessage) error {
+	now, err := r.look(ctx, c)
+	if err != nil {
+		return err
+	}
 	var next streamID
 	if len(unread) > 0 {
 		if next, err = parseStreamID(unread[0].ID); err != nil {
 			return err
 		}
 	}
+	return r.compare(ctx, c, now, next)
+}
+
+// compare compares the stream with what has been read of it.
+func (r *streamReader) compare(ctx context.Context, c *goredis.Client, now extent, next streamID) error {
 	switch {
 	case now.end.less(r.last):
-		r.gap(GapRewound, fmt.Sprintf("stream %s ends before the last entry read", r.key))
-		r.last, r.pos = now.end, now.added
-		return r.lostEnd(ctx)
+		return r.lostEnd(ctx, c, now, "ends before the last entry read")
 	case now.counted() && (now.added < r.pos || r.last.less(now.first) && now.added-now.length < r.pos):
 		r.gap(GapRewound, fmt.Sprintf("stream %s was made anew", r.key))
 		r.pos = now.added - now.length
-		return r.lostEnd(ctx)
+		r.trail.cut(0)
+		return r.tellRewound(ctx)
 	case r.trimmed(now, next):
 		r.gap(GapTrimmed, fmt.Sprintf("stream %s was trimmed before it was read", r.key))
 		r.pos = now.added - now.length
@@ -230,7 +257,16 @@ func (r *streamReader) locate(ctx context.Context, c *goredis.Client, unread []g
 	return nil
 }
 
-func (r *streamReader) lostEnd(ctx context.Context) error {
+// lostEnd goes on with what the stream has instead of entries that were read.
+func (r *streamReader) lostEnd(ctx context.Context, c *goredis.Client, now extent, what string) error {
+	r.gap(GapRewound, fmt.Sprintf("stream %s %s", r.key, what))
+	if err := r.part(ctx, c, now); err != nil {
+		return err
+	}
+	return r.tellRewound(ctx)
+}
+
+func (r *streamReader) tellRewound(ctx context.Context) error {
 	if r.rewound == nil {
 		return nil
 	}
@@ -240,7 +276,8 @@ func (r *streamReader) lostEnd(ctx context.Context) error {
 // extent is what XINFO says of a stream; all zero when there is none.
 type extent struct {
 	first, end    streamID
-	length, added int64 // added: ever; 0 before Redis 7
+	deleted       streamID // the highest one somebody deleted
+	length, added int64    // added: ever; 0 before Redis 7
 }
 
 func (e extent) counted() bool { return e.added > 0 || e.length == 0 }
@@ -269,6 +306,11 @@ func (r *streamReader) look(ctx context.Context, c *goredis.Client) (e extent, e
 	e.length, e.added = info.Length, info.EntriesAdded
 	if info.FirstEntry.ID != "" {
 		if e.first, err = parseStreamID(info.FirstEntry.ID); err != nil {
+			return e, err
+		}
+	}
+	if info.MaxDeletedEntryID != "" {
+		if e.deleted, err = parseStreamID(info.MaxDeletedEntryID); err != nil {
 			return e, err
 		}
 	}

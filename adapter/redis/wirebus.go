@@ -69,6 +69,9 @@ func newWireBus(l *link, kind topicKind, o Options, release func() error) *wireB
 		post:    post{link: l, onGap: o.OnGap},
 		members: make(map[string]*member),
 	}
+	if l.masters != nil {
+		l.masters.report(b.failover)
+	}
 	b.set = newChannelSet(l, kind, &b.opts, b.receive)
 	b.in = newIntake(b.deliver, b.overrun)
 	return b
@@ -228,6 +231,13 @@ func (b *wireBus) reject(to *member, where string, err error) {
 
 func (b *wireBus) overrun(g Gap) {
 	b.opts.Logger.Warn("socketio: redis: received messages were dropped: this node is too slow", "dropped", g.Dropped)
+	if b.opts.OnGap != nil {
+		b.opts.OnGap(g)
+	}
+}
+
+func (b *wireBus) failover(g Gap) {
+	b.opts.Logger.Warn("socketio: redis: the master changed, messages may be missed", "missing_since", g.From)
 	if b.opts.OnGap != nil {
 		b.opts.OnGap(g)
 	}

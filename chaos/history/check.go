@@ -38,6 +38,7 @@ type node struct {
 	exit    int64 // never: still alive
 	flushes []Event
 	gaps    []Event
+	untold  []Event    // gaps in which others may not have got this node's messages
 	pending []*message // without left
 }
 
@@ -127,6 +128,9 @@ func (c *checker) takeNode(e Event) {
 	case Gap:
 		n := c.node(e.Node)
 		n.gaps = append(n.gaps, e)
+		if e.Reason == "publish" || e.Reason == "failover" {
+			n.untold = append(n.untold, e)
+		}
 		c.rep.Gaps[e.Reason]++
 	case Exit:
 		c.node(e.Node).exit = e.At
@@ -239,7 +243,7 @@ func (c *checker) judge(ch *chain) {
 		switch local := c.local(ch, m); {
 		case !local && c.inGap(ch, m):
 			c.rep.InGap++
-		case !local && m.told:
+		case !local && (m.told || c.meets(c.node(m.node).untold, m)):
 			c.rep.Told++
 		default:
 			c.rep.found(Finding{What: Missing, Client: ch.client, Node: m.node, Emitter: m.emitter, Seq: m.seq, At: m.begin, Local: local})
@@ -274,11 +278,16 @@ func (c *checker) inGap(ch *chain, m *message) bool {
 		if n == nil {
 			continue
 		}
-		for _, g := range n.gaps {
-			if m.begin <= g.At && m.left >= g.From-int64(c.cfg.Margin) {
-				return true
-			}
+		if c.meets(n.gaps, m) {
+			return true
 		}
 	}
 	return false
+}
+
+// meets reports whether one of gaps overlaps the time m needed to leave its node.
+func (c *checker) meets(gaps []Event, m *message) bool {
+	return slices.ContainsFunc(gaps, func(g Event) bool {
+		return m.begin <= g.At && m.left >= g.From-int64(c.cfg.Margin)
+	})
 }

@@ -124,6 +124,14 @@ var cases = []struct {
 		r.gap("a", 450*ms, 550*ms)
 		r.gap("x", 450*ms, 550*ms)
 	}, verdict{missing: 1}},
+	{"the emitting node says others may have missed it", strict, func(r *run) {
+		r.lose(5)
+		r.add(Event{Kind: Gap, Node: "a", From: 450 * ms, At: 550 * ms, Reason: "failover"})
+	}, verdict{told: 1}},
+	{"the emitting node says so of another time", strict, func(r *run) {
+		r.lose(5)
+		r.add(Event{Kind: Gap, Node: "a", From: 350 * ms, At: 499 * ms, Reason: "publish"})
+	}, verdict{missing: 1}},
 	{"a message that waits in its node is lost in a later gap", strict, func(r *run) {
 		r.lose(5)
 		r.without(Flushed, 480*ms)

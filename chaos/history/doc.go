@@ -26,8 +26,8 @@
 //   - the emit returned an error, or the emitting node counted a drop, or (where
 //     Config.AtMostOnce is set) a failed attempt to publish, between the last time
 //     its queue was seen empty before the emit and the first time after it; or the
-//     node died before its queue was seen empty: then the caller was told, or is no
-//     more (Report.Told);
+//     node died before its queue was seen empty, or reported a gap of the kind publish
+//     or failover at that time: then the caller was told, or is no more (Report.Told);
 //   - a node of the chain reported a gap that overlaps the time from the begin of the
 //     emit to the first time the emitting node's queue was seen empty after it. The
 //     gap begins Config.Margin early, for messages on their way when it began
