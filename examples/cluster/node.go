@@ -27,6 +27,12 @@ const (
 	envSecret  = "CLUSTER_SECRET"
 )
 
+// stats is what a node tells the proof about itself.
+type stats struct {
+	Forwarded map[forward.Kind]uint64
+	Failed    map[forward.Failure]uint64
+}
+
 // runNode is the life of a node's process: one Socket.IO server with an HTTP
 // server of its own. It prints its address, and ends in order when it is told to,
 // or when its standard input ends because its parent has gone.
@@ -63,7 +69,8 @@ func runNode(ctx context.Context) error {
 	mux.Handle("/socket.io/", srv)
 	mux.Handle("GET /health/", srv.HealthHandler())
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(fwd.Stats()) // the parent may have gone
+		s := fwd.Stats()
+		_ = json.NewEncoder(w).Encode(stats{s.Forwarded, s.Failed}) // the parent may have gone
 	})
 	return run.Serve(ctx, run.Config{
 		HTTP:            &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second},

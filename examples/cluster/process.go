@@ -13,8 +13,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/socketfleet/socketfleet/cluster/forward"
 )
 
 // startTimeout bounds the start of a node's process.
@@ -129,7 +127,7 @@ func (n *node) stop() {
 }
 
 // stats asks the node what it handed on.
-func (n *node) stats(ctx context.Context) (s forward.Stats, err error) {
+func (n *node) stats(ctx context.Context) (s stats, err error) {
 	addr, alive := n.address()
 	if !alive {
 		return s, errors.New(n.name + " is down")

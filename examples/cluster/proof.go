@@ -104,18 +104,24 @@ func (p *proof) connect() (string, error) {
 		if i == maxClients {
 			return "", fmt.Errorf("%d clients are on %d of %d nodes, and the nodes forwarded %v", i, len(perNode), len(p.nodes), p.handed())
 		}
-		dialed, err := testutil.Dial(p.ctx, p.url, testutil.ClientOptions{Transports: transports[i%len(transports)], Reconnect: true})
+		c, err := p.dial(transports[i%len(transports)])
 		if err != nil {
-			return "", err
-		}
-		c := &client{Client: dialed}
-		p.clients = append(p.clients, c)
-		if err := p.enter(c, fmt.Sprintf("client %d", i), "lobby"); err != nil {
 			return "", err
 		}
 		perNode[c.node]++
 	}
 	return fmt.Sprintf("%d clients on %d nodes; WebSocket, polling and upgraded", len(p.clients), len(perNode)), nil
+}
+
+// dial connects one more client and takes it into the lobby.
+func (p *proof) dial(transports []string) (*client, error) {
+	dialed, err := testutil.Dial(p.ctx, p.url, testutil.ClientOptions{Transports: transports, Reconnect: true})
+	if err != nil {
+		return nil, err
+	}
+	c := &client{Client: dialed}
+	p.clients = append(p.clients, c)
+	return c, p.enter(c, fmt.Sprintf("client %d", len(p.clients)), "lobby")
 }
 
 // handed adds up what the nodes have handed to each other.
@@ -289,20 +295,36 @@ func (p *proof) fetch() (string, error) {
 	return fmt.Sprintf("%d sockets on %d nodes", len(p.clients), count), nil
 }
 
+// parted returns the clients that have a WebSocket to a node, at least one, and a
+// client of another node. A poll that was on its way when a node died would take its
+// answer with it.
+func (p *proof) parted(node string) (there []*client, elsewhere *client, err error) {
+	for len(there) == 0 {
+		if len(p.clients) > maxClients {
+			return nil, nil, fmt.Errorf("%d clients, and no WebSocket to %s", len(p.clients), node)
+		}
+		c, err := p.dial([]string{"websocket"})
+		if err != nil {
+			return nil, nil, err
+		}
+		if c.node == node {
+			there = append(there, c)
+		}
+	}
+	for _, c := range p.clients {
+		if c.node != node {
+			elsewhere = c
+		}
+	}
+	return there, elsewhere, nil
+}
+
 // kill ends a node as kill -9 does, while somebody on another node goes on talking,
 // and starts it again.
 func (p *proof) kill() (string, error) {
-	var victims []*client
-	var speaker *client
-	for _, c := range p.clients {
-		// A poll that was on its way when the node died took its answer with it.
-		websocket := c.Engine().Transport() == "websocket"
-		switch {
-		case c.node == p.nodes[1].name && websocket:
-			victims = append(victims, c)
-		case c.node != p.nodes[1].name && speaker == nil:
-			speaker = c
-		}
+	victims, speaker, err := p.parted(p.nodes[1].name)
+	if err != nil {
+		return "", err
 	}
 	before := make([]int, len(victims))
 	for i, c := range victims {
