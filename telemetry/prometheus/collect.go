@@ -62,6 +62,11 @@ func (c *Collector) server(o out, st *core.Stats) {
 	for limit, n := range st.LimitsHit {
 		o.counter(m.limits, n, limit)
 	}
+	for limit := range st.Engine.LimitsHit {
+		if _, hit := st.LimitsHit[limit]; !hit {
+			o.counter(m.limits, 0, limit) // a rate needs a first value
+		}
+	}
 	o.counter(m.recoveries, st.Recoveries, "recovered")
 	o.counter(m.recoveries, st.RecoveryFailures, "failed")
 	o.counter(m.protocolErrors, st.ProtocolErrors)
