@@ -167,7 +167,7 @@ func (p *Provider) cut() {
 func (a *Adapter) cut(r adapter.Room) {
 	cutter, ok := a.host.(adapter.Cutter)
 	if !ok {
-		a.host.Logger().Warn("socketio: this host cannot cut connections: the gap policy has no effect", "namespace", a.ns)
+		a.host.Logger().Warn("socketio: this host cannot cut connections: the gap policy has no effect", "event", "adapter.cannot_cut", "namespace", a.ns)
 		return
 	}
 	var t adapter.Target

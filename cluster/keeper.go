@@ -137,7 +137,7 @@ func (a *Adapter) bury(now time.Time) {
 func (a *Adapter) lose(id adapter.NodeID) {
 	name, since := a.nodes.name(id), a.nodes.since(id)
 	a.p.lost.Add(1)
-	a.host.Logger().Warn("socketio: a node is silent and counts as dead", "namespace", a.ns, "node", name)
+	a.host.Logger().Warn("socketio: a node is silent and counts as dead", "event", "cluster.node_lost", "namespace", a.ns, "node", name)
 	a.nodes.gone(id)
 	a.seqs.dropNode(id)
 	for _, r := range a.requests.all() {
@@ -160,7 +160,7 @@ func (a *Adapter) settleHoles(now time.Time) {
 			Node: a.nodes.name(h.from), Missing: h.missing, Reason: "numbered messages did not arrive",
 		}
 		if a.p.opts.GapPolicy != GapIgnore {
-			a.host.Logger().Warn("socketio: messages of another node are missing",
+			a.host.Logger().Warn("socketio: messages of another node are missing", "event", "adapter.gap",
 				"namespace", a.ns, "node", g.Node, "missing", h.missing, "missing_since", h.since)
 		}
 		a.p.gap(g)
@@ -178,7 +178,7 @@ func (p *Provider) twin(what, id string) {
 	}
 	p.mu.Unlock()
 	if !recent {
-		p.opts.Logger.Error("socketio: two nodes have the same id: messages between them are lost, give each its own",
+		p.opts.Logger.Error("socketio: two nodes have the same id: messages between them are lost, give each its own", "event", "cluster.node_twin",
 			"what", what, "id", id)
 	}
 }

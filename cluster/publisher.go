@@ -114,7 +114,7 @@ func (p *publisher) report(err error, lost int) {
 		p.muted++
 		return
 	}
-	p.log.Warn("socketio: publishing to the other nodes failed",
+	p.log.Warn("socketio: publishing to the other nodes failed", "event", "adapter.publish_failed",
 		"error", err, "dropped", lost, "unlogged", p.muted)
 	p.logged, p.muted = now, 0
 }

@@ -329,7 +329,7 @@ func (a *recovering) releaseLocked() {
 	for _, it := range list {
 		a.doLocked(it)
 	}
-	a.host.Logger().Warn("socketio: the log does not answer: events are delivered without it, clients they are for will not be recovered",
+	a.host.Logger().Warn("socketio: the log does not answer: events are delivered without it, clients they are for will not be recovered", "event", "recovery.log_silent",
 		"nsp", a.ns, "events", len(list))
 }
 

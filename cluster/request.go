@@ -244,7 +244,7 @@ func (a *Adapter) BroadcastWithAck(ctx context.Context, p *adapter.Packet, t ada
 	}
 	c.Expect(n)
 	if err != nil {
-		a.host.Logger().Debug("socketio: counting nodes failed", "namespace", a.ns, "error", err)
+		a.host.Logger().Debug("socketio: counting nodes failed", "event", "cluster.count_failed", "namespace", a.ns, "error", err)
 	}
 	return a.stream(ctx, r)
 }

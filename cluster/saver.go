@@ -128,7 +128,7 @@ func (s *saver) write(ctx context.Context, batch []save) {
 			break
 		}
 		if !failed {
-			s.slog.Warn("socketio: sessions cannot be stored, clients may not be recovered", "error", err)
+			s.slog.Warn("socketio: sessions cannot be stored, clients may not be recovered", "event", "recovery.store_failed", "error", err)
 			failed = true
 		}
 		if s.isClosed() || !pause(ctx, wait) {
@@ -136,7 +136,7 @@ func (s *saver) write(ctx context.Context, batch []save) {
 		}
 	}
 	if failed {
-		s.slog.Info("socketio: sessions are stored again")
+		s.slog.Info("socketio: sessions are stored again", "event", "recovery.store_back")
 	}
 	for _, it := range batch {
 		if it.done != nil {

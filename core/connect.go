@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"github.com/socketfleet/socketfleet/adapter"
 	"github.com/socketfleet/socketfleet/internal/engineio"
@@ -86,6 +87,7 @@ func (s *Socket) accept() bool {
 	s.mu.Unlock()
 	s.nsp.add(s)
 	s.nsp.group.connects.Add(1)
+	s.logTurn("socketio: socket connected", "socket.connect", "")
 	s.client.joined()
 	rooms := append([]Room{s.id}, s.early...)
 	s.early = nil
@@ -98,6 +100,16 @@ func (s *Socket) accept() bool {
 	s.keep()
 	s.greet()
 	return true
+}
+
+// logTurn writes what happened to the socket, for those who look for one client.
+func (s *Socket) logTurn(text, event string, reason DisconnectReason) {
+	log := s.nsp.srv.log
+	if !log.Enabled(context.Background(), slog.LevelDebug) {
+		return
+	}
+	log.LogAttrs(context.Background(), slog.LevelDebug, text, slog.String("event", event), slog.String("nsp", s.nsp.name),
+		slog.String("socket", s.id), slog.String("transport", s.Transport()), slog.String("reason", string(reason)))
 }
 
 // greeted ends the holding back of messages.

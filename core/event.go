@@ -134,10 +134,10 @@ func (srv *Server) failed(what string, nsp *Namespace, err error) {
 			"what", what, "nsp", nsp.name, "panic", fmt.Sprint(e.value), "stack", string(e.stack))
 	case *argumentError:
 		srv.stats.badArguments.Add(1)
-		srv.log.Debug("socketio: event argument refused", "what", what, "nsp", nsp.name, "err", e.err)
+		srv.log.Debug("socketio: event argument refused", "event", "event.bad_argument", "what", what, "nsp", nsp.name, "err", e.err)
 	default:
 		if errors.Is(err, ErrDisconnected) {
-			srv.log.Debug("socketio: the client has gone", "what", what, "nsp", nsp.name, "err", err)
+			srv.log.Debug("socketio: the client has gone", "event", "handler.client_gone", "what", what, "nsp", nsp.name, "err", err)
 			return
 		}
 		srv.stats.handlerErrors.Add(1)

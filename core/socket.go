@@ -353,6 +353,7 @@ func (s *Socket) close(reason DisconnectReason, err error) bool {
 	s.nsp.remove(s)
 	if was != stateConnecting {
 		s.nsp.group.disconnected(reason)
+		s.logTurn("socketio: socket disconnected", "socket.disconnect", reason)
 	}
 	s.queueEnd(reason, was != stateConnecting && s.nsp.listensToDisconnect())
 	return true

@@ -272,7 +272,7 @@ func (b *bus) run(ctx context.Context) {
 
 func (b *bus) gap(g Gap) {
 	b.dropped.Add(g.Dropped)
-	b.opts.Logger.Warn("socketio: nats: messages of other nodes may have been missed", "kind", string(g.Kind),
+	b.opts.Logger.Warn("socketio: nats: messages of other nodes may have been missed", "event", "adapter.gap", "kind", string(g.Kind),
 		"from", g.From, "to", g.To, "missing", g.Dropped, "reason", g.Reason)
 	if b.opts.OnGap != nil {
 		b.opts.OnGap(g)
@@ -281,7 +281,7 @@ func (b *bus) gap(g Gap) {
 
 func (b *bus) reject(namespace string, err error) {
 	b.malformed.Add(1)
-	b.opts.Logger.Debug("socketio: nats: dropped a message", "namespace", namespace, "error", err)
+	b.opts.Logger.Debug("socketio: nats: dropped a message", "event", "adapter.message_refused", "namespace", namespace, "error", err)
 }
 
 // Health implements cluster.HealthReporter. Up means that the server has lately

@@ -91,7 +91,7 @@ func (b *bus) asyncError(_ *natsgo.Conn, _ *natsgo.Subscription, err error) {
 		b.watch.overrun()
 		signal(b.watch.wake)
 	case errors.Is(err, natsgo.ErrPermissionViolation), errors.Is(err, natsgo.ErrMaxSubscriptionsExceeded):
-		b.opts.Logger.Error("socketio: nats: the server refuses what this adapter needs", "error", err)
+		b.opts.Logger.Error("socketio: nats: the server refuses what this adapter needs", "event", "adapter.refused", "error", err)
 		b.watch.note(err)
 	default:
 		b.opts.Logger.Debug("socketio: nats: asynchronous error", "error", err)

@@ -163,7 +163,7 @@ func (m *member) beat(kind cluster.Kind, reply string) error {
 // bury tells the receiver who died.
 func (m *member) bury(deadline, now time.Time) {
 	for _, id := range m.peers.expire(deadline, now) {
-		m.bus.opts.Logger.Info("socketio: nats: a node is silent", "namespace", m.Namespace, "node", id)
+		m.bus.opts.Logger.Info("socketio: nats: a node is silent", "event", "cluster.node_lost", "namespace", m.Namespace, "node", id)
 		m.in.push(parcel{dead: id, at: now})
 	}
 }

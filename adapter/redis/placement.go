@@ -184,7 +184,7 @@ func (s *channelSet) reportMoved() {
 		return
 	}
 	gap.Kind, gap.To, gap.Reason = GapMoved, time.Now(), fmt.Sprintf("%d channels were subscribed to anew because of their slots", n)
-	s.opts.Logger.Info("socketio: redis: channels were subscribed to anew because of their slots", "channels", n, "missing_since", gap.From)
+	s.opts.Logger.Info("socketio: redis: channels were subscribed to anew because of their slots", "event", "adapter.slot_moved", "channels", n, "missing_since", gap.From)
 	if s.opts.OnGap != nil {
 		s.opts.OnGap(gap)
 	}

@@ -328,7 +328,7 @@ func (r *streamReader) gap(kind GapKind, reason string) {
 	if kind == GapRewound { // the stream that had nothing more was not this one
 		g.From = r.lastEntry()
 	}
-	r.log.Warn("socketio: redis: messages of other nodes may be missed", "reason", reason, "missing_since", g.From)
+	r.log.Warn("socketio: redis: messages of other nodes may be missed", "event", "adapter.gap", "reason", reason, "missing_since", g.From)
 	if r.onGap != nil {
 		r.onGap(g)
 	}
@@ -339,7 +339,7 @@ func (r *streamReader) up() {
 	defer r.mu.Unlock()
 	if r.health.Reconnects > 0 {
 		r.health.Resubscribes++
-		r.log.Info("socketio: redis: stream is read again", "stream", r.key, "away", time.Since(r.health.Since))
+		r.log.Info("socketio: redis: stream is read again", "event", "adapter.up", "stream", r.key, "away", time.Since(r.health.Since))
 	}
 	r.health.Up, r.health.Since = true, time.Now()
 }
@@ -351,7 +351,7 @@ func (r *streamReader) down(err error) {
 	if r.health.Up {
 		r.health.Up, r.health.Since = false, time.Now()
 		r.health.Reconnects++
-		r.log.Warn("socketio: redis: stream cannot be read, messages of other nodes are late", "stream", r.key, "error", err)
+		r.log.Warn("socketio: redis: stream cannot be read, messages of other nodes are late", "event", "adapter.down", "stream", r.key, "error", err)
 	}
 }
 

@@ -376,7 +376,7 @@ func (s *subscriber) up() {
 	}
 	s.mu.Unlock()
 	if again {
-		s.log.Info("socketio: redis: subscribed again", "missing_since", gap.From, "away", gap.To.Sub(gap.From))
+		s.log.Info("socketio: redis: subscribed again", "event", "adapter.up", "missing_since", gap.From, "away", gap.To.Sub(gap.From))
 		s.report(gap)
 	}
 }
@@ -399,7 +399,7 @@ func (s *subscriber) down(ctx context.Context, err error) error {
 	}
 	s.mu.Unlock()
 	if wasUp {
-		s.log.Warn("socketio: redis: subscription lost, messages of other nodes may be missed", "error", err)
+		s.log.Warn("socketio: redis: subscription lost, messages of other nodes may be missed", "event", "adapter.down", "error", err)
 	}
 	return err
 }

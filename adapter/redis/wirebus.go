@@ -226,11 +226,11 @@ var errTooLarge = errors.New("message is larger than 16 MiB")
 
 func (b *wireBus) reject(to *member, where string, err error) {
 	b.malformed.Add(1)
-	b.opts.Logger.Debug("socketio: redis: dropped a message", "namespace", to.Namespace, "from", where, "error", err)
+	b.opts.Logger.Debug("socketio: redis: dropped a message", "event", "adapter.message_refused", "namespace", to.Namespace, "from", where, "error", err)
 }
 
 func (b *wireBus) overrun(g Gap) {
-	b.opts.Logger.Warn("socketio: redis: received messages were dropped: this node is too slow", "dropped", g.Dropped)
+	b.opts.Logger.Warn("socketio: redis: received messages were dropped: this node is too slow", "event", "adapter.gap", "dropped", g.Dropped)
 	if b.opts.OnGap != nil {
 		b.opts.OnGap(g)
 	}

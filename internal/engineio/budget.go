@@ -131,6 +131,7 @@ func (srv *Server) logSlow(ctx context.Context, cause error) {
 		return
 	}
 	srv.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "socketio: slow clients disconnected",
+		slog.String("event", "slow_consumer.disconnect"),
 		slog.Int64("clients", l.clients.Swap(0)),
 		slog.Int64("bytes", l.bytes.Swap(0)),
 		slog.Int64("queued", srv.budget.total.Load()),

@@ -187,6 +187,7 @@ func (srv *Server) logNoHijack(w http.ResponseWriter, r *http.Request) {
 	}
 	srv.opts.Logger.LogAttrs(r.Context(), slog.LevelError,
 		"socketio: WebSocket upgrade impossible: the ResponseWriter hides Hijack; give its type an Unwrap method, or serve this path outside that middleware (HTTP/2 has no Hijack)",
+		slog.String("event", "handshake.no_hijack"),
 		slog.String("writer", fmt.Sprintf("%T", w)), slog.String("proto", r.Proto))
 }
 

@@ -125,6 +125,7 @@ func (srv *Server) refuseOrigin(r *http.Request) {
 	if srv.originLog.allow() {
 		srv.opts.Logger.LogAttrs(r.Context(), slog.LevelWarn,
 			"socketio: origin refused: add it to Origins, or the proxy to TrustedProxies, if it is yours",
+			slog.String("event", "handshake.rejected"),
 			slog.String("origin", r.Header.Get("Origin")),
 			slog.String("host", srv.host(r)),
 			slog.String("option", "Origins"))

@@ -323,5 +323,6 @@ func (s *Session) panicked(v any) {
 func (srv *Server) logPanic(ctx context.Context, v any) {
 	srv.count.panics.Add(1)
 	srv.opts.Logger.LogAttrs(ctx, slog.LevelError, "socketio: handler panicked",
+		slog.String("event", "handler.panic"),
 		slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
 }
