@@ -14,7 +14,7 @@ BENCHFLAGS  ?=
 MODULES := $(sort $(dir $(shell find . -name node_modules -prune -o -name go.mod -print)))
 
 .PHONY: test bootstrap fmt fmt-check vet lint importrules test-go readme conformance \
-	conformance-all conformance-cluster e2e bench bench-go fuzz vuln soak chaos clean
+	conformance-all conformance-cluster e2e test-docker bench bench-go fuzz vuln soak chaos clean
 
 # One recipe after the other, whatever -j says: they all want the same cores.
 .NOTPARALLEL:
@@ -66,6 +66,10 @@ conformance-cluster:
 # files of examples/deploy.
 e2e:
 	@scripts/e2e
+
+# The image, docker-compose.yml and Redis in a container; fails where no engine answers.
+test-docker:
+	@scripts/docker-test
 
 # Socketfleet, socket.io on Node.js and a bare gorilla server under the same load.
 bench:

@@ -1,16 +1,14 @@
 // Fleets behind real load balancers, with the files of examples/deploy and the
 // official client over every transport: no client may see a connection error.
 import assert from "node:assert/strict";
-import { Agent } from "node:http";
 import { after, before, describe, it } from "node:test";
-import { closeClients, open, transportsOf } from "../lib/client.mjs";
+import { transportsOf } from "../lib/client.mjs";
+import { Crowd, PATIENCE } from "../lib/crowd.mjs";
 import { Fleet, startBalancer } from "../lib/fleet.mjs";
 import { startRedis } from "../lib/redis.mjs";
-import { pause, until, within } from "../lib/wait.mjs";
+import { pause, until } from "../lib/wait.mjs";
 
 const CLIENTS = Number(process.env.E2E_CLIENTS ?? 100); // per transport
-const AT_A_TIME = 10;
-const PATIENCE = 60_000;
 
 // A poll is on its way to its node at most this long; a later abort finds it waiting. When
 // it takes longer the session ends all the same.
@@ -41,65 +39,6 @@ after(async () => {
   for (const row of rows) console.log(row);
 });
 
-// Crowd is many clients, and everything that went wrong for them.
-class Crowd {
-  clients = [];
-  errors = [];
-  losses = [];
-
-  constructor(url, opts) {
-    this.url = url;
-    this.opts = opts;
-    this.agent = new Agent({ localAddress: HOME, keepAlive: true });
-  }
-
-  async grow(count, transports) {
-    const socket = () => {
-      const s = open(this.url, "/", { transports, agent: this.agent, ...this.opts });
-      s.on("connect_error", (err) => this.errors.push(err.message));
-      s.on("disconnect", (reason) => this.losses.push(reason));
-      return s;
-    };
-    for (let n = 0; n < count; n += AT_A_TIME) {
-      const batch = Array.from({ length: Math.min(AT_A_TIME, count - n) }, socket);
-      this.clients.push(...batch);
-      await until(() => batch.every((s) => s.connected) || this.failed(), "clients to connect", PATIENCE);
-      assert.deepEqual(this.errors, []);
-      const last = transports.at(-1);
-      await until(() => batch.every((s) => s.io.engine?.transport.name === last), `clients to use ${last}`, PATIENCE);
-    }
-  }
-
-  // failed: clients without reconnection will not get there any more.
-  failed() {
-    return this.opts.reconnection !== true && this.errors.length > 0;
-  }
-
-  // places asks every client where it is, and counts them by node.
-  async places() {
-    const answers = this.clients.map((s) => s.timeout(PATIENCE).emitWithAck("whoami"));
-    this.at = await Promise.all(answers);
-    for (const place of this.at) assert.equal(place.address, HOME);
-    const counts = { n1: 0, n2: 0, n3: 0 };
-    for (const { node } of this.at) counts[node]++;
-    return counts;
-  }
-
-  // everybodyHears has one client speak to all.
-  async everybodyHears(text) {
-    const heard = this.clients.map((s) => new Promise((resolve) => s.once("said", (_, said) => resolve(said))));
-    this.clients[0].emit("say", "", text);
-    const texts = await within(Promise.all(heard), "everybody to hear", PATIENCE);
-    assert.ok(texts.every((said) => said === text));
-  }
-
-  close() {
-    for (const s of this.clients) s.off("disconnect");
-    closeClients();
-    this.agent.destroy();
-  }
-}
-
 for (const { file, routes, client } of balancers) {
   describe(file, { timeout: 600_000 }, () => {
     let fleet, balancer;
@@ -123,7 +62,7 @@ for (const { file, routes, client } of balancers) {
     for (const [name, transports] of Object.entries(transportsOf)) {
       it(`serves ${CLIENTS} clients over ${name} without an error`, async () => {
         const before = await fleet.stats();
-        const crowd = new Crowd(balancer.url, { ...client });
+        const crowd = new Crowd(balancer.url, { home: HOME, ...client });
         try {
           await crowd.grow(CLIENTS, transports);
           const places = await crowd.places();
@@ -166,7 +105,7 @@ for (const { file, routes, client } of balancers) {
     });
 
     it("restarts a node without a connection error", async () => {
-      const crowd = new Crowd(balancer.url, { reconnection: true, reconnectionDelay: 500, ...client });
+      const crowd = new Crowd(balancer.url, { home: HOME, reconnection: true, reconnectionDelay: 500, ...client });
       try {
         for (const transports of Object.values(transportsOf)) await crowd.grow(10, transports);
         await crowd.places();

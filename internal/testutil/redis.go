@@ -21,7 +21,8 @@ import (
 
 // Environment variables that say where tests find Redis.
 const (
-	// RedisEnv holds the URL of a running server; tests then use that one.
+	// RedisEnv holds the URL of a running server; tests then use that one. Or it is
+	// "container": then they use a container although there is a redis-server.
 	RedisEnv = "SOCKETIO_TEST_REDIS"
 	// RedisImageEnv holds the image to run where there is a Docker engine and no
 	// redis-server. Default redis:7-alpine.
@@ -33,12 +34,15 @@ const redisStartTimeout = 10 * time.Second
 const noRedis = `no Redis for this test. Do one of these:
   - set ` + RedisEnv + ` to the URL of a running server (redis://127.0.0.1:6379/1)
   - install redis-server and put it in PATH (apt-get install redis-server)
-  - start a Docker engine; the test package must import internal/testutil/container`
+  - start a Docker engine and run the tests with -tags docker`
+
+// inContainer is the value of RedisEnv that asks for a container.
+const inContainer = "container"
 
 // Container starts a Redis server in a container and returns its URL and a
-// function that stops it. Importing internal/testutil/container sets it; it is
-// apart because the Docker client would make every test binary that imports this
-// package slow to build.
+// function that stops it. Importing internal/testutil/container sets it, which test
+// packages do under the build tag docker: the Docker client would make every test
+// binary slow to build.
 var Container func(ctx context.Context, image string) (url string, stop func(), err error)
 
 // RedisServer is a Redis server for tests.
@@ -60,15 +64,20 @@ type RedisServer struct {
 // stopped when the test ends.
 func Redis(tb testing.TB) *RedisServer {
 	tb.Helper()
-	if env := os.Getenv(RedisEnv); env != "" {
+	if env := os.Getenv(RedisEnv); env != "" && env != inContainer {
 		return fromEnv(tb, env)
 	}
-	if _, err := exec.LookPath("redis-server"); err == nil {
+	if useBinary() {
 		return LocalRedis(tb)
 	}
 	addr, stop := startContainer(tb)
 	tb.Cleanup(stop)
 	return &RedisServer{URL: addr}
+}
+
+func useBinary() bool {
+	_, err := exec.LookPath("redis-server")
+	return err == nil && os.Getenv(RedisEnv) != inContainer
 }
 
 // RedisURL is the URL of Redis(tb).
@@ -110,9 +119,10 @@ func SharedRedis(tb testing.TB) *RedisServer {
 	if shared.server != nil {
 		return shared.server
 	}
-	if env := os.Getenv(RedisEnv); env != "" {
+	if env := os.Getenv(RedisEnv); env != "" && env != inContainer {
 		shared.server = fromEnv(tb, env)
-	} else if _, err := exec.LookPath("redis-server"); err == nil {
+	} else if useBinary() {
+		var err error
 		if shared.server, err = startRedis(); err != nil {
 			tb.Fatalf("testutil: start redis-server: %v", err)
 		}

@@ -1,5 +1,6 @@
 // Package container lets package testutil run Redis in a container. Test
-// packages that use Redis import it for that effect alone.
+// packages that use Redis import it for that effect alone, in a file with the build
+// tag docker.
 //
 // # Concurrency
 //
@@ -8,6 +9,7 @@ package container
 
 import (
 	"context"
+	"os"
 	"time"
 
 	"github.com/testcontainers/testcontainers-go"
@@ -20,6 +22,10 @@ func init() { testutil.Container = start }
 
 const startTimeout = 2 * time.Minute
 
+// RunEnv names the run a container belongs to, in its label of the same name, so that
+// whoever started the run can remove what is left where there is no reaper.
+const RunEnv = "SOCKETIO_TEST_RUN"
+
 func start(ctx context.Context, image string) (string, func(), error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -27,7 +33,8 @@ func start(ctx context.Context, image string) (string, func(), error) {
 		Started: true,
 		ContainerRequest: testcontainers.ContainerRequest{
 			Image:        image,
-			Cmd:          []string{"redis-server", "--save", "", "--appendonly", "no"},
+			Cmd:          []string{"redis-server", "--save", "", "--appendonly", "no", "--protected-mode", "no"},
+			Labels:       map[string]string{RunEnv: os.Getenv(RunEnv)},
 			ExposedPorts: []string{"6379/tcp"},
 			WaitingFor:   wait.ForLog("Ready to accept connections"),
 		},

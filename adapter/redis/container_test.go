@@ -1,0 +1,5 @@
+//go:build docker
+
+package redis
+
+import _ "github.com/socketfleet/socketfleet/internal/testutil/container"
