@@ -73,15 +73,15 @@ export class Fleet {
 
   // sessions counts the connections of all nodes.
   async sessions() {
-    return (await this.nodeStats()).reduce((sum, { Server }) => sum + Server.Engine.Sessions, 0);
+    return (await this.nodeStats()).reduce((sum, { sessions }) => sum + sessions, 0);
   }
 
   // stats adds up what the nodes forwarded and could not forward.
   async stats() {
     const sum = { poll: 0, post: 0, upgrade: 0, failed: {} };
-    for (const { Forward } of await this.nodeStats()) {
-      for (const [kind, n] of Object.entries(Forward?.Forwarded ?? {})) sum[kind] += n;
-      for (const [why, n] of Object.entries(Forward?.Failed ?? {})) {
+    for (const node of await this.nodeStats()) {
+      for (const [kind, n] of Object.entries(node.forwarded ?? {})) sum[kind] += n;
+      for (const [why, n] of Object.entries(node.failed ?? {})) {
         if (n > 0) sum.failed[why] = (sum.failed[why] ?? 0) + n;
       }
     }

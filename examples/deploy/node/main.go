@@ -74,11 +74,15 @@ func serve(ctx context.Context, w io.Writer) error {
 	}
 	handleEvents(srv, opts.NodeID)
 
-	// Probes come to a port of their own, which clients do not reach. It answers
-	// until the node has ended.
-	probes, err := net.Listen("tcp", healthAddr())
+	// Probes come to a port of their own, which clients do not reach. It answers from
+	// when clients can connect until the node has ended.
+	clients, err := net.Listen("tcp", clientAddr())
 	if err != nil {
 		return errors.Join(err, srv.Close())
+	}
+	probes, err := net.Listen("tcp", healthAddr())
+	if err != nil {
+		return errors.Join(err, clients.Close(), srv.Close())
 	}
 	private := &http.Server{Handler: healthRoutes(srv, fwd), ReadHeaderTimeout: 5 * time.Second}
 	done := make(chan struct{})
@@ -95,14 +99,14 @@ func serve(ctx context.Context, w io.Writer) error {
 	mux.Handle("/socket.io/", srv)
 	return run.Serve(ctx, run.Config{
 		HTTP: &http.Server{
-			Addr:              clientAddr(),
 			Handler:           mux,
 			ReadHeaderTimeout: 5 * time.Second,
 			// Longer than a load balancer keeps an idle connection, so that it never
 			// sends a request into one that is just being closed here.
 			IdleTimeout: 2 * time.Minute,
 		},
-		Node: srv,
+		Listener: clients,
+		Node:     srv,
 		Drain: func(ctx context.Context) error {
 			_, err := srv.Drain(ctx, drain)
 			return err
@@ -131,20 +135,28 @@ func drainFromEnv() (core.DrainOptions, error) {
 	return opts, nil
 }
 
+// stats is what /stats answers; forwarded requests are counted on the nodes that
+// handed them on.
+type stats struct {
+	Sessions  int                        `json:"sessions"`
+	Sockets   int                        `json:"sockets"`
+	Forwarded map[forward.Kind]uint64    `json:"forwarded,omitempty"`
+	Failed    map[forward.Failure]uint64 `json:"failed,omitempty"`
+	Tunnels   int                        `json:"tunnels"`
+}
+
 func healthRoutes(srv *core.Server, fwd *forward.Forwarder) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", srv.HealthHandler())
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
-		stats := struct {
-			Server  core.Stats
-			Forward *forward.Stats `json:",omitempty"`
-		}{Server: srv.Stats()}
+		s := srv.Stats()
+		out := stats{Sessions: s.Engine.Sessions, Sockets: s.Sockets}
 		if fwd != nil {
-			s := fwd.Stats()
-			stats.Forward = &s
+			f := fwd.Stats()
+			out.Forwarded, out.Failed, out.Tunnels = f.Forwarded, f.Failed, f.Tunnels
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(stats) // the reader may have gone
+		_ = json.NewEncoder(w).Encode(out) // the reader may have gone
 	})
 	return mux
 }

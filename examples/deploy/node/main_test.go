@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -69,6 +71,15 @@ func TestANodeServesUntilItIsStopped(t *testing.T) {
 	var at place
 	if err := answer.Decode(0, &at); err != nil || at.Node != "n1" {
 		t.Errorf("the client is at %+v, %v; want n1", at, err)
+	}
+	res, err := http.Get("http://" + health + "/stats")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var counts stats
+	if err := json.NewDecoder(res.Body).Decode(&counts); err != nil || counts.Sessions != 1 || counts.Sockets != 1 || counts.Forwarded == nil {
+		t.Errorf("with one client /stats has %+v, %v", counts, err)
 	}
 
 	stop()
