@@ -22,8 +22,12 @@ import (
 // sees on all channels of its key.
 func startBus(t *testing.T, addr string, o Options) (*wireBus, cluster.Attachment, *goredis.PubSub) {
 	t.Helper()
+	return startBusOver(t, goredis.NewClient(&goredis.Options{Addr: addr}), o)
+}
+
+func startBusOver(t *testing.T, client *goredis.Client, o Options) (*wireBus, cluster.Attachment, *goredis.PubSub) {
+	t.Helper()
 	ctx := context.Background()
-	client := goredis.NewClient(&goredis.Options{Addr: addr})
 	t.Cleanup(func() { client.Close() })
 	o.Key, o.Logger = testutil.Prefix(t), slog.New(slog.DiscardHandler)
 	l, err := newLink(client)
