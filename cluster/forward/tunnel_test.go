@@ -93,6 +93,29 @@ func TestTheOwnersCloseFrameReachesTheClient(t *testing.T) {
 	eventually(t, "end of the tunnel", func() bool { return other.fwd.Stats().Tunnels == 0 })
 }
 
+// Closed tunnels end as if the client had gone: the owner learns it, and its close
+// frame still reaches the client.
+func TestATunnelIsClosedGently(t *testing.T) {
+	t.Parallel()
+	owner, other, _ := pair(t)
+	s := owner.session()
+	conn := other.upgrade(s)
+	checkTunnel(t, conn)
+	for _, tunnel := range other.fwd.Tunnels() {
+		if err := tunnel.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if why := receive(t, "end of the session", s.closed); why != engineio.ReasonTransportClose {
+		t.Errorf("closed: %s", why)
+	}
+	if _, _, err := conn.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseNoStatusReceived) {
+		t.Errorf("the client saw %v", err)
+	}
+	_ = conn.Close()
+	eventually(t, "end of the tunnel", func() bool { return len(other.fwd.Tunnels()) == 0 })
+}
+
 func TestARefusedUpgradeIsTheOwnersAnswer(t *testing.T) {
 	t.Parallel()
 	owner, other, _ := pair(t)
