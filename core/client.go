@@ -338,18 +338,19 @@ func (c *client) drop(s *Socket) {
 
 // refuse answers a CONNECT with an error; the connection stays.
 func (c *client) refuse(name string, err error) {
+	c.srv.namespaceRefused(c.sess.Request(), name, nil, err)
 	c.srv.refused(name, err)
 	c.send(parser.ConnectError, name, connectErrorPayload(c.srv.marshal, err))
 }
 
 // turnAway is refuse for a socket that did not pass the middlewares.
 func (c *client) turnAway(name string, err error) {
-	if !c.v2() {
-		c.refuse(name, err)
-		return
+	payload := connectErrorPayload
+	if c.v2() {
+		payload = middlewareErrorV2
 	}
 	c.srv.refused(name, err)
-	c.send(parser.ConnectError, name, middlewareErrorV2(c.srv.marshal, err))
+	c.send(parser.ConnectError, name, payload(c.srv.marshal, err))
 }
 
 // joined is called when a socket has been accepted.

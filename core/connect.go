@@ -60,9 +60,10 @@ func (s *Socket) runMiddleware(ctx context.Context) error {
 			err := guard(func() error { return fn(ctx, s) })
 			if _, ok := err.(*panicError); ok {
 				s.nsp.srv.failed("middleware", s.nsp, err)
-				return errors.New("internal error")
+				err = errors.New("internal error")
 			}
 			if err != nil {
+				s.nsp.srv.namespaceRefused(s.handshake.req, s.nsp.name, fn, err)
 				return err
 			}
 			if s.closed() {

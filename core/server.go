@@ -30,6 +30,7 @@ type Server struct {
 	engine   *engineio.Server
 	provider adapter.Provider
 	codec    parser.Codec
+	signer   *sid.Signer // nil without Options.ClusterSecret
 	limits   parser.Limits
 
 	every NamespaceFamily // all namespaces: OfAll
@@ -38,6 +39,7 @@ type Server struct {
 	work      tracker // goroutines that run user code
 	restores  restoreGate
 	observers atomic.Pointer[[]*observerEntry] // nil: nobody; changed under mu
+	explain   atomic.Pointer[explainer]        // nil until somebody asks
 	draining  chan struct{}                    // closed when Drain, Shutdown or Close is called
 
 	mu         sync.Mutex // guards the following
@@ -73,10 +75,13 @@ func New(ctx context.Context, opts *Options) (*Server, error) {
 	}
 	srv.every.srv = srv
 	engine := o.engine()
+	engine.OnConnectionError = srv.engineRefused
+	engine.Use = srv.tracedUse(o.Use)
 	if o.ClusterSecret != "" {
 		if engine.Signer, err = sid.NewSigner(o.ClusterSecret, o.NodeID); err != nil {
 			return nil, fmt.Errorf("socketio: %w", err)
 		}
+		srv.signer = engine.Signer
 	}
 	if o.Forwarder != nil {
 		engine.Foreign = o.Forwarder.Forward

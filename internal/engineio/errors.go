@@ -44,6 +44,9 @@ type ConnectionError struct {
 	Message string // what the client was told
 	Context string // the reference's context name, such as "TRANSPORT_MISMATCH"
 	Err     error  // what AllowRequest or GenerateID returned
+	Check   string // which check refused, one of CheckTransport and so on
+	Limit   string // the name of the limit of CheckLimit
+	Status  int    // of the response; 0: there is none
 }
 
 func (e *ConnectionError) Error() string {
@@ -102,3 +105,8 @@ var (
 	errPongTimeout    = errors.New("engineio: no pong")
 	errFlushTimeout   = errors.New("engineio: closing took too long")
 )
+
+// errSubprotocol has the words that clients get.
+//
+//lint:ignore ST1005 the text is part of the wire
+var errSubprotocol = errors.New("Invalid Sec-WebSocket-Protocol header")

@@ -24,6 +24,7 @@ type refusal struct {
 	err     error
 	busy    bool // 503 instead of a code
 	handled bool // Options.Foreign has answered
+	origin  bool // the Origin header is not allowed
 
 	status  int           // of a limit; zero: it is none
 	limit   limit         // which is reached
@@ -36,6 +37,9 @@ func refuse(code Code, context string) *refusal { return &refusal{code: code, co
 func (no *refusal) text() string {
 	if no.message != "" {
 		return no.message
+	}
+	if no.busy {
+		return http.StatusText(http.StatusServiceUnavailable)
 	}
 	return no.code.String()
 }
@@ -143,8 +147,7 @@ func (srv *Server) verifySession(w http.ResponseWriter, r *http.Request, id, nam
 		return nil, refuse(CodeBadRequest, "TRANSPORT_MISMATCH")
 	}
 	if !srv.allowedOrigin(r) {
-		srv.refuseOrigin(r)
-		return nil, refuse(CodeForbidden, "")
+		return nil, srv.refuseOrigin(r)
 	}
 	if upgrade && revisionOf(r) != s.rev {
 		return nil, refuse(CodeBadRequest, "PROTOCOL_MISMATCH")
@@ -172,8 +175,7 @@ func (srv *Server) verifyHandshake(r *http.Request, rev revision) *refusal {
 		return &refusal{busy: true}
 	}
 	if !srv.allowedOrigin(r) {
-		srv.refuseOrigin(r)
-		return refuse(CodeForbidden, "")
+		return srv.refuseOrigin(r)
 	}
 	if len(r.URL.RawQuery)+len(r.URL.Path) > maxURIBytes {
 		srv.count.hit(limitRequestURI)
@@ -208,7 +210,7 @@ func (srv *Server) refuse(w http.ResponseWriter, r *http.Request, no *refusal) {
 		return
 	}
 	if no.busy {
-		srv.refuseBusy(w)
+		srv.refuseBusy(w, r, no)
 		return
 	}
 	status := http.StatusBadRequest
@@ -219,7 +221,7 @@ func (srv *Server) refuse(w http.ResponseWriter, r *http.Request, no *refusal) {
 	case no.code == CodeForbidden:
 		status = http.StatusForbidden
 	}
-	srv.countRefusal(r, no)
+	srv.countRefusal(r, no, status)
 	body, _ := json.Marshal(struct {
 		Code    Code   `json:"code"`
 		Message string `json:"message"`
@@ -236,7 +238,7 @@ func (srv *Server) refuseUpgrade(w http.ResponseWriter, r *http.Request, no *ref
 		return
 	}
 	if no.busy {
-		srv.refuseBusy(w)
+		srv.refuseBusy(w, r, no)
 		return
 	}
 	status := http.StatusBadRequest
@@ -244,7 +246,7 @@ func (srv *Server) refuseUpgrade(w http.ResponseWriter, r *http.Request, no *ref
 		status = no.status
 		srv.refuseLimit(w, no)
 	}
-	srv.countRefusal(r, no)
+	srv.countRefusal(r, no, status)
 	abortUpgrade(w, status, no.text())
 }
 
@@ -257,19 +259,16 @@ func abortUpgrade(w http.ResponseWriter, status int, text string) {
 	_, _ = w.Write([]byte(text))
 }
 
-func (srv *Server) refuseBusy(w http.ResponseWriter) {
+func (srv *Server) refuseBusy(w http.ResponseWriter, r *http.Request, no *refusal) {
 	srv.count.overloaded.Add(1)
+	srv.notify(r, no, http.StatusServiceUnavailable)
 	w.Header().Set("Retry-After", retryAfter)
 	w.WriteHeader(http.StatusServiceUnavailable)
 }
 
-func (srv *Server) countRefusal(r *http.Request, no *refusal) {
+func (srv *Server) countRefusal(r *http.Request, no *refusal, status int) {
 	srv.count.refused[no.code].Add(1)
-	if srv.opts.OnConnectionError != nil {
-		srv.opts.OnConnectionError(&ConnectionError{
-			Request: r, Code: no.code, Message: no.text(), Context: no.context, Err: no.err,
-		})
-	}
+	srv.notify(r, no, status)
 }
 
 // newID makes the id of a new session.

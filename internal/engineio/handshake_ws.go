@@ -125,7 +125,7 @@ func (srv *Server) upgrade(w http.ResponseWriter, r *http.Request, first bool, a
 	if offered := r.Header.Get("Sec-Websocket-Protocol"); offered != "" {
 		name, _, _ := strings.Cut(offered, ",")
 		if name = strings.TrimSpace(name); !isToken(name) {
-			abortUpgrade(w, http.StatusBadRequest, "Invalid Sec-WebSocket-Protocol header")
+			srv.upgradeError(w, r, http.StatusBadRequest, errSubprotocol)
 			return nil
 		}
 		h.Set("Sec-Websocket-Protocol", name)
@@ -172,11 +172,13 @@ func upgradeHeader(from http.Header) http.Header {
 }
 
 // upgradeError answers what gorilla refuses.
-func upgradeError(w http.ResponseWriter, _ *http.Request, status int, reason error) {
+func (srv *Server) upgradeError(w http.ResponseWriter, r *http.Request, status int, reason error) {
 	text := http.StatusText(status)
 	if status != http.StatusInternalServerError {
 		text = strings.TrimPrefix(reason.Error(), "websocket: ")
 	}
+	no := &refusal{code: CodeBadRequest, context: "TRANSPORT_HANDSHAKE_ERROR", message: text, err: reason}
+	srv.notify(r, no, status)
 	abortUpgrade(w, status, text)
 }
 

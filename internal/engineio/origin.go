@@ -120,7 +120,7 @@ func (srv *Server) allowedScript(r *http.Request) bool {
 }
 
 // refuseOrigin counts and logs a refusal, at most one line in 10 s.
-func (srv *Server) refuseOrigin(r *http.Request) {
+func (srv *Server) refuseOrigin(r *http.Request) *refusal {
 	srv.count.originsRefused.Add(1)
 	if srv.originLog.allow() {
 		srv.opts.Logger.LogAttrs(r.Context(), slog.LevelWarn,
@@ -130,6 +130,7 @@ func (srv *Server) refuseOrigin(r *http.Request) {
 			slog.String("host", srv.host(r)),
 			slog.String("option", "Origins"))
 	}
+	return &refusal{code: CodeForbidden, origin: true}
 }
 
 // validOrigin reports whether the Origin header has only characters that Node
@@ -256,9 +257,9 @@ func (srv *Server) clientAddr(r *http.Request) string {
 	if !srv.fromProxy(r) {
 		return addr
 	}
-	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
+	hops := forwardedFor(r)
 	for i := len(hops) - 1; i >= 0; i-- {
-		ip, ok := parseHop(strings.TrimSpace(hops[i]))
+		ip, ok := parseHop(hops[i])
 		if !ok {
 			return addr
 		}
@@ -268,6 +269,19 @@ func (srv *Server) clientAddr(r *http.Request) string {
 		}
 	}
 	return addr
+}
+
+// forwardedFor returns the entries of X-Forwarded-For, the nearest proxy's last.
+func forwardedFor(r *http.Request) []string {
+	values := r.Header["X-Forwarded-For"]
+	if len(values) == 0 {
+		return nil
+	}
+	hops := strings.Split(strings.Join(values, ","), ",")
+	for i := range hops {
+		hops[i] = strings.TrimSpace(hops[i])
+	}
+	return hops
 }
 
 // parseHop parses an address, to which some proxies add the port.

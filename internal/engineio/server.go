@@ -95,7 +95,7 @@ func NewServer(opts Options, h Handler) (*Server, error) {
 		ReadBufferSize:   readBuffer,
 		WriteBufferPool:  &srv.writerPool,
 		CheckOrigin:      func(*http.Request) bool { return true }, // decided in verify
-		Error:            upgradeError,
+		Error:            srv.upgradeError,
 	}
 	if d := opts.Deflate; d != nil {
 		srv.deflate = newCompression(d.Threshold, d.Level, opts.CompressionConcurrency)

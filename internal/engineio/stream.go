@@ -171,7 +171,7 @@ func (srv *Server) openStream(r *http.Request, c *streamConn, first []byte, bega
 		if no := srv.addresses.stranger(srv.clientAddr(r), true); no != nil {
 			srv.count.hit(no.limit)
 		}
-		srv.countRefusal(r, refuse(CodeSessionUnknown, ""))
+		srv.countRefusal(r, refuse(CodeSessionUnknown, ""), 0)
 		return errUnknownSession
 	}
 	if !s.attachStream(c) {
@@ -183,7 +183,7 @@ func (srv *Server) openStream(r *http.Request, c *streamConn, first []byte, bega
 func (srv *Server) startStream(r *http.Request, c *streamConn, began time.Time) error {
 	id, no := srv.newID(r)
 	if no != nil {
-		srv.countRefusal(r, no)
+		srv.countRefusal(r, no, 0)
 		return no.err
 	}
 	s := srv.newSession(r, id)
