@@ -106,6 +106,7 @@ var faults = []fault{
 		p.BlackHole(testutil.Down, false)
 	}, gap: map[string]string{"streams": "trimmed"}},
 	{name: "master is killed", topology: "sentinel", gap: gaps("connection"), do: func(w *world) {
+		w.inSync()
 		master := w.master()
 		master.Kill(w.tb)
 		w.wait(func() bool { return w.master() != master })
@@ -114,6 +115,7 @@ var faults = []fault{
 	{name: "failover", topology: "sentinel", gap: map[string]string{
 		"classic": "failover", "sharded": "failover", "streams": "failover",
 	}, do: func(w *world) {
+		w.inSync()
 		master := w.master()
 		w.wait(func() bool { // not while the Sentinel is busy with the last one
 			return strings.Contains(w.sentinel.Sentinel.CLI(w.tb, "sentinel", "failover", w.sentinel.Name), "OK")
@@ -185,6 +187,17 @@ func (w *world) master() *testutil.RedisServer {
 		}
 	}
 	return nil
+}
+
+// inSync waits until the Sentinel has demoted the master before this one, as it does
+// 10 s later. Otherwise it would make that one the master again, with what it took
+// last, which some have got and some have not.
+func (w *world) inSync() {
+	w.wait(func() bool {
+		return slices.ContainsFunc([]*testutil.RedisServer{w.sentinel.Master, w.sentinel.Replica}, func(s *testutil.RedisServer) bool {
+			return strings.Contains(s.CLI(w.tb, "info", "replication"), "master_link_status:up")
+		})
+	})
 }
 
 // slotInUse returns the slot of what the mode uses most.

@@ -25,7 +25,9 @@
 //   - Behind Sentinel the master is asked for every second. When it is another one all
 //     connections to the old one end, because up to its demotion, 8 s later, both take
 //     what they are sent. A stream is read on from the last entry both have. Clients
-//     of Node.js have no such watch: what one adds to the old master is lost.
+//     of Node.js have no such watch: what one adds to the old master is lost. When the
+//     new master dies before the old one was demoted, Sentinel may turn back to that:
+//     entries it took last then come late, or twice.
 //   - Every time in which messages may have been missed is counted, logged and
 //     passed to Options.OnGap: also when a stream was trimmed before it was read, or
 //     lost its end, and when Redis did not confirm what this node published. One

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/socketfleet/socketfleet/cluster"
 	"github.com/socketfleet/socketfleet/core"
 )
 
@@ -373,11 +374,11 @@ func remote(ctx context.Context, n *node, q *request) (any, error) {
 }
 
 func pending(_ context.Context, n *node, _ *request) (any, error) {
-	requests := 0
-	if p, ok := n.provider.(interface{ Pending() int }); ok {
-		requests = p.Pending()
+	requests, unknown := 0, uint64(0)
+	if p, ok := n.provider.(*cluster.Provider); ok {
+		requests, unknown = p.Stats().RequestsPending, p.Stats().Unknown
 	}
-	return map[string]any{"requests": requests, "acks": n.srv.Stats().PendingAcks}, nil
+	return map[string]any{"requests": requests, "acks": n.srv.Stats().PendingAcks, "unknown": unknown}, nil
 }
 
 func batch(ctx context.Context, n *node, q *request) (any, error) {
