@@ -89,6 +89,18 @@ func TestWhatAJoinSends(t *testing.T) {
 		if n := burst.Sent - after.Sent; n > 10 {
 			t.Errorf("%d messages for 1000 joins at once", n)
 		}
+		for i := range 100 {
+			a.put(t, fmt.Sprint("t", i), "lobby", fmt.Sprint("user", i), "hello")
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+		}
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+		steady := a.Stats()
+		if n := steady.Sent - burst.Sent; n > 12 {
+			t.Errorf("%d messages for 100 joins within 100 ms", n)
+		}
+		burst = steady
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if n := a.Stats().Sent - burst.Sent; n > 3*uint64(time.Hour/lease)+1 {

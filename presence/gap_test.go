@@ -88,17 +88,17 @@ func TestAStateOfWhichPartsAreLostIsAskedForAgain(t *testing.T) {
 		settle()
 		lost := 0
 		f.setLose(func(_, to *fakeNode, payload []byte) bool {
-			if strings.Contains(string(payload), `"p":3,`) && lost == 0 {
-				lost++
-				return true
+			part := []string{`"p":3,`, `"z":true`}[min(lost, 1)] // one in the middle, then the last
+			if lost == 2 || !strings.Contains(string(payload), part) {
+				return false
 			}
-			return false
+			lost++
+			return true
 		})
 		b := f.add(t, Options{})
-		time.Sleep(lease)
+		time.Sleep(3 * lease)
 		settle()
-		equal(t, "lost", lost, 1)
-		equal(t, "snapshots", a.Stats().Snapshots, 2)
+		equal(t, "lost", lost, 2)
 		f.sameEverywhere(t)
 		equal(t, "joins heard by b", strings.Count(b.heard(), "join"), 4000)
 	})
@@ -209,4 +209,22 @@ func (n *fakeNode) addsUp(t *testing.T, seed uint64) {
 	}
 	equal(t, "members heard of", len(known), len(n.users))
 	equal(t, "messages not understood", n.stats.BadMessages, 0)
+}
+
+// What came and went before a node knew of another is not news to it.
+func TestANewNodeGetsTheStateAndNotTheHistory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := new(fabric)
+		a := f.add(t, Options{})
+		a.put(t, "s1", "lobby", "ann", 1)
+		settle()
+		a.untrackAll(conn("s1"))
+		settle()
+		deltas := a.kinds(kindDelta)
+		b := f.add(t, Options{})
+		settle()
+		equal(t, "snapshots", a.Stats().Snapshots, 1)
+		equal(t, "changes sent again", a.kinds(kindDelta)-deltas, 0)
+		equal(t, "heard by b", b.heard(), "")
+	})
 }
