@@ -92,6 +92,34 @@ func newStreamsBusAt(t *testing.T, u *url.URL) *wireBus {
 	return newStreamsBus(l, full, release).wireBus
 }
 
+// An emitter that waits for answers gets those alone.
+func TestAnEmitterReadsNoStream(t *testing.T) {
+	t.Parallel()
+	u, err := url.Parse(testutil.SharedRedis(t).URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Scheme, u.RawQuery = "redis+streams", url.Values{"stream": {testutil.Prefix(t)}}.Encode()
+	b := newStreamsBusAt(t, u)
+	defer b.Close(context.Background())
+	for want, emitter := range []bool{true, false} {
+		att, err := b.Attach(t.Context(), cluster.Attach{Namespace: fmt.Sprintf("/%v", emitter), Self: uid, Emitter: emitter,
+			Receive: func(*cluster.Message, adapter.Offset) {}, HasRoom: func(adapter.Room) bool { return true }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.streams.mu.Lock()
+		got := len(b.streams.readers)
+		b.streams.mu.Unlock()
+		if got != want {
+			t.Errorf("emitter %v: %d streams are read, want %d", emitter, got, want)
+		}
+		if err := att.Detach(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func message(kind cluster.Kind, requestID string, p *adapter.Packet, rooms ...string) *cluster.Message {
 	return &cluster.Message{Kind: kind, From: uid, Namespace: "/", RequestID: requestID, Packet: p, Target: adapter.Target{Rooms: rooms}}
 }
