@@ -13,13 +13,13 @@ BENCHFLAGS  ?=
 # heavy dependencies out of it.
 MODULES := $(sort $(dir $(shell find . -name node_modules -prune -o -name go.mod -print)))
 
-.PHONY: test bootstrap fmt fmt-check vet lint importrules test-go readme conformance \
+.PHONY: test bootstrap fmt fmt-check vet lint importrules test-go readme client conformance \
 	conformance-all conformance-cluster e2e test-docker bench bench-go fuzz vuln soak chaos clean
 
 # One recipe after the other, whatever -j says: they all want the same cores.
 .NOTPARALLEL:
 
-test: bootstrap fmt-check vet lint importrules test-go readme conformance
+test: bootstrap fmt-check vet lint importrules test-go readme client conformance
 
 # Installs or names what the tests need besides Go.
 bootstrap:
@@ -49,6 +49,10 @@ test-go:
 # The programs and commands that README.md and docs/ show.
 readme:
 	@scripts/readme-check README.md docs/*.md
+
+# The browser client: types, size, whether client/dist is what client/src gives, tests.
+client:
+	@scripts/client
 
 # The official JavaScript clients, and clusters of Go and Node.js servers.
 conformance:
@@ -98,5 +102,5 @@ chaos:
 		$(GO) test -count=1 -timeout 0 -v -run '^TestChaos$$' ./chaos/
 
 clean:
-	rm -rf bin bench/node_modules conformance/node_modules
+	rm -rf bin bench/node_modules client/node_modules conformance/node_modules
 	$(GO) clean -fuzzcache

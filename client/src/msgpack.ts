@@ -224,15 +224,15 @@ class Reader {
       case 0xdf:
         return this.map_(this.uint_(b - 0xdd), depth + 1);
     }
-    if (b >= 0xd4) return this.ext_(1 << (b - 0xd4));
+    if (b >= 0xd4) return this.ext_(1 << (b - 0xd4), b == 0xd4);
     throw new Error("invalid byte " + b);
   }
 
   /** The extensions the reference's parser writes: undefined, buffers and times. */
-  private ext_(n: number): any {
+  private ext_(n: number, fixed?: boolean): any {
     const type = this.take_(1)[0];
     const b = this.take_(n).slice();
-    if (type == 0) return n == 1 ? undefined : b.buffer;
+    if (type == 0) return fixed ? undefined : b.buffer;
     if (type != 0xff) return [type, b.buffer];
     const v = new DataView(b.buffer);
     if (n == 4) return new Date(v.getUint32(0) * 1e3);
