@@ -38,6 +38,10 @@ const (
 	Hole     Kind = 49 // events before it may be missing in the log
 	Hello    Kind = 50 // a node reads the log from here on
 	Position Kind = 51 // the log has been read up to here; on no wire
+
+	// Only journals use the following, and pack them into server-side emits.
+	place  Kind = 52 // how far a node has got
+	refill Kind = 53 // asks for messages that are missing
 )
 
 // Message is what nodes tell each other, independent of the wire that carries
@@ -92,6 +96,8 @@ type Attach struct {
 	// HasRoom reports whether a room has a local member, so that a message for
 	// one room that is not here can be dropped before it is decoded.
 	HasRoom func(adapter.Room) bool
+	// AllRooms makes Receive get the broadcasts for rooms without a local member too.
+	AllRooms bool
 	// Skipped is told of messages the bus dropped for that reason although they have
 	// a number in a lane for all. It does not block; nil means nobody.
 	Skipped func(from adapter.NodeID, x Ext)

@@ -115,6 +115,11 @@ func (c *claim) read(ctx context.Context, offset adapter.Offset) error {
 	if c.from, ok = c.s.start(a.log, offset); !ok {
 		return fmt.Errorf("%w: unknown offset", adapter.ErrNoSession)
 	}
+	if a.journal != nil {
+		if err := a.journal.await(ctx, c.from, c.s.Pos); err != nil {
+			return err
+		}
+	}
 	m := &Message{Kind: Takeover, From: a.self, Namespace: a.ns, Rooms: []adapter.Room{c.s.ID}}
 	fence, err := a.log.Append(ctx, m)
 	if err != nil {
@@ -141,7 +146,7 @@ func (c *claim) read(ctx context.Context, offset adapter.Offset) error {
 
 // addMissed takes an entry of the log.
 func (c *claim) addMissed(m *Message, at adapter.Offset) error {
-	if m.Kind == Hole {
+	if m.Kind == Hole && selects(&m.Target, c.in) {
 		return fmt.Errorf("%w: the log may lack events", adapter.ErrNoSession)
 	}
 	if m.Packet == nil || m.RequestID != "" || m.Target.Flags.Has(adapter.Volatile) || !selects(&m.Target, c.in) {

@@ -56,7 +56,7 @@ func TestMalformedMessagesDoNoHarm(t *testing.T) {
 		r.from("peer", Message{Kind: Kind(k), RequestID: "unknown", Count: -5})
 	}
 	s := r.p.Stats()
-	if want := uint64(2 * (256 - 21)); s.Unknown != want {
+	if want := uint64(2 * (256 - 23)); s.Unknown != want {
 		t.Errorf("%d unknown messages, want %d", s.Unknown, want)
 	}
 	if s.RepliesLate == 0 {

@@ -24,6 +24,8 @@ var kindNames = [...]string{
 	Hole:                   "HOLE",
 	Hello:                  "HELLO",
 	Position:               "POSITION",
+	place:                  "PLACE",
+	refill:                 "REFILL",
 }
 
 // Known reports whether k is one of the declared kinds.

@@ -9,11 +9,11 @@ import (
 )
 
 // Log is implemented by a Bus that keeps broadcasts, joins, leaves and
-// disconnects in a log every node of the deployment reads in one order, and that
-// can store sessions where every node finds them. All methods are safe for
+// disconnects in a log every node of the deployment reads in one order. All methods are safe for
 // concurrent use and may block until ctx is done.
 type Log interface {
 	Bus
+	Vault
 	// ValidOffset reports whether a text a client presented has the form of an
 	// offset; the other methods get no others.
 	ValidOffset(adapter.Offset) bool
@@ -25,6 +25,11 @@ type Log interface {
 	// after, up to and including upTo, until fn returns false. It returns ErrTrimmed
 	// unless the log still has the entry after and all that followed it.
 	ReadLog(ctx context.Context, ns string, after, upTo adapter.Offset, fn func(m *Message, at adapter.Offset) bool) error
+}
+
+// Vault is implemented by a Bus that can store sessions where every node finds
+// them. Its methods are safe for concurrent use and may block until ctx is done.
+type Vault interface {
 	// WriteSessions stores and deletes sessions, in order. After an error some may
 	// have been written; all will be again.
 	WriteSessions(ctx context.Context, batch []SessionWrite) error

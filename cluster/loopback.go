@@ -21,6 +21,7 @@ var ErrKilled = errors.New("socketio: loopback: node is dead")
 // concurrent use.
 type Loopback struct {
 	registry memoryRegistry
+	vault    memoryVault
 
 	mu    sync.Mutex // guards the following and the fields of its nodes
 	nodes []*LoopbackBus
@@ -52,10 +53,28 @@ var (
 	_ Bus            = (*LoopbackBus)(nil)
 	_ RegistryHolder = (*LoopbackBus)(nil)
 	_ Layout         = (*LoopbackBus)(nil)
+	_ Vault          = (*LoopbackBus)(nil)
 )
 
 // Registry implements RegistryHolder: one for all nodes of the Loopback.
 func (b *LoopbackBus) Registry() Registry { return &b.l.registry }
+
+// WriteSessions implements Vault: one for all nodes of the Loopback.
+func (b *LoopbackBus) WriteSessions(ctx context.Context, batch []SessionWrite) error {
+	if err := b.gate(ctx); err != nil {
+		return err
+	}
+	b.l.vault.write(batch)
+	return nil
+}
+
+// TakeSession implements Vault.
+func (b *LoopbackBus) TakeSession(ctx context.Context, pid string) (*StoredSession, error) {
+	if err := b.gate(ctx); err != nil {
+		return nil, err
+	}
+	return b.l.vault.take(pid)
+}
 
 // Pause keeps the node from sending and receiving, as if its network hung: it
 // still counts as a peer, and gets what it missed after Resume.

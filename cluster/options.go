@@ -34,6 +34,12 @@ type Options struct {
 	// heartbeats, sequence numbers and adapter.Meta. Peers of the reference ignore
 	// extensions; nodes with and without them understand each other.
 	NoExtensions bool
+	// Recovery recovers sessions on a bus that is no Log, for hosts that want it; a
+	// Log needs no such option. It is for deployments where every node is of this kind and has the option
+	// on, and where every node hears every message; the package comment says how it
+	// works. Open fails where the bus cannot do it, and with NoExtensions. Events
+	// then reach the sockets of the emitting node when the bus has taken them.
+	Recovery bool
 	// OnGap is told of every time in which messages of other nodes may have been
 	// missed. It must not block. nil means nobody.
 	OnGap func(Gap)

@@ -35,7 +35,8 @@ type Provider struct {
 	mu       sync.Mutex // guards the following; leaf lock
 	closed   bool
 	adapters map[*Adapter]struct{}
-	twinAt   time.Time // when another node with an id of ours was noticed
+	journals map[adapter.NodeID]*journal // by Adapter.Self
+	twinAt   time.Time                   // when another node with an id of ours was noticed
 	twinID   string
 }
 
@@ -57,6 +58,10 @@ func NewProvider(bus Bus, opts Options) *Provider {
 		stop:     stop,
 		wake:     make(chan struct{}, 1),
 		adapters: make(map[*Adapter]struct{}),
+		journals: make(map[adapter.NodeID]*journal),
+	}
+	if _, ok := bus.(Log); opts.Recovery && !ok {
+		p.pub.bus = &ledger{Bus: p.pub.bus, p: p}
 	}
 	p.saver = newSaver(bus, opts.Logger, func(run func(context.Context)) {
 		p.running.Go(func() { run(ctx) })
@@ -76,7 +81,10 @@ func NewProvider(bus Bus, opts Options) *Provider {
 // Open implements adapter.Provider: it attaches h's namespace to the bus.
 func (p *Provider) Open(ctx context.Context, h adapter.Host) (adapter.Adapter, error) {
 	a := newAdapter(p, h)
-	a.rec = p.recovery(a, h)
+	var err error
+	if a.rec, err = p.recovery(a, h); err != nil {
+		return nil, err
+	}
 	if err := p.attach(ctx, a); err != nil {
 		return nil, err
 	}
@@ -100,6 +108,9 @@ func (p *Provider) attach(ctx context.Context, a *Adapter) error {
 	}
 	if a.rec != nil {
 		attach.Receive, attach.Log = a.rec.receive, true
+	}
+	if a.rec != nil && a.rec.journal != nil {
+		attach.Receive, attach.Log, attach.AllRooms = a.rec.journal.receive, false, true
 	}
 	att, err := p.bus.Attach(ctx, attach)
 	if err != nil {
@@ -168,6 +179,9 @@ func (p *Provider) add(a *Adapter) bool {
 		return false
 	}
 	p.adapters[a] = struct{}{}
+	if a.rec != nil && a.rec.journal != nil {
+		p.journals[a.self] = a.rec.journal
+	}
 	return true
 }
 
@@ -175,6 +189,7 @@ func (p *Provider) remove(a *Adapter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.adapters, a)
+	delete(p.journals, a.self)
 }
 
 // Health implements adapter.HealthReporter. A bus that does not report its

@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"sync"
@@ -21,6 +23,7 @@ type recovering struct {
 
 	// Immutable.
 	log     Log
+	journal *journal // log, where the bus is none
 	opts    adapter.Recovery
 	refresh time.Duration // how often the session of a connected socket is written
 	ready   chan struct{} // closed when the log is being read
@@ -70,17 +73,25 @@ const pendingPerOutbound = 4
 
 // recovery returns the part of a that recovers sessions, or nil when it cannot or
 // need not.
-func (p *Provider) recovery(a *Adapter, h adapter.Host) *recovering {
+func (p *Provider) recovery(a *Adapter, h adapter.Host) (*recovering, error) {
 	log, ok := p.bus.(Log)
 	rh, wants := h.(adapter.RecoveryHost)
-	if !ok || !wants {
-		return nil
+	if !wants || !ok && !p.opts.Recovery {
+		return nil, nil
 	}
 	opts := rh.Recovery()
 	if opts == nil {
-		return nil
+		return nil, nil
 	}
-	return &recovering{
+	var j *journal
+	if !ok {
+		if err := p.canJournal(); err != nil {
+			return nil, err
+		}
+		j = newJournal(a, *opts)
+		log = j
+	}
+	r := &recovering{
 		Adapter: a, log: log, opts: *opts,
 		refresh: min(max(opts.Window/4, 50*time.Millisecond), 30*time.Second),
 		ready:   make(chan struct{}),
@@ -88,6 +99,25 @@ func (p *Provider) recovery(a *Adapter, h adapter.Host) *recovering {
 		byPID:   make(map[string]*live),
 		claims:  make(map[*claim]struct{}),
 	}
+	if j != nil {
+		r.journal, j.next = j, r.receive
+	}
+	return r, nil
+}
+
+// canJournal reports why sessions cannot be recovered on this bus.
+func (p *Provider) canJournal() error {
+	vault, _ := p.bus.(Vault)
+	switch {
+	case p.opts.NoExtensions:
+		return errors.New("socketio: recovery needs extensions: messages have no numbers without them")
+	case p.layout == nil || vault == nil:
+		return fmt.Errorf("socketio: recovery is not possible on a %T: it neither numbers messages nor stores sessions", p.bus)
+	}
+	if lane, _ := p.layout.Lane(&Message{Kind: Broadcast, Target: adapter.Target{Rooms: []adapter.Room{"room"}}}); lane.Room != "" {
+		return errors.New("socketio: recovery needs every node to hear every room: it is not possible with a channel per room")
+	}
+	return nil
 }
 
 // greet waits until the log is being read. The entry it adds also gives the log an
@@ -352,4 +382,7 @@ func (a *recovering) end(ctx context.Context) {
 	a.mu.Unlock()
 	a.timers.Wait()
 	_ = a.p.saver.flush(ctx)
+	if a.journal != nil {
+		a.journal.end()
+	}
 }

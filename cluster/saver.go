@@ -17,7 +17,7 @@ const maxSaves = 256
 // run belongs to one goroutine, which is started by the first touch.
 type saver struct {
 	// Immutable.
-	log   Log // nil: nothing is ever touched
+	vault Vault // nil: nothing is ever touched
 	slog  *slog.Logger
 	spawn func(run func(context.Context)) // on a goroutine the Provider waits for
 	wake  chan struct{}                   // capacity 1
@@ -37,7 +37,7 @@ type save struct {
 
 func newSaver(bus Bus, log *slog.Logger, spawn func(func(context.Context))) *saver {
 	s := &saver{slog: log, spawn: spawn, wake: make(chan struct{}, 1)}
-	s.log, _ = bus.(Log)
+	s.vault, _ = bus.(Vault)
 	return s
 }
 
@@ -160,7 +160,7 @@ func (s *saver) try(ctx context.Context, batch []save) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	return s.log.WriteSessions(ctx, writes)
+	return s.vault.WriteSessions(ctx, writes)
 }
 
 func (s *saver) isClosed() bool {

@@ -20,6 +20,9 @@ type Harness struct {
 	// AllRooms says that the nodes can ask each other for their rooms, if the
 	// adapter is an adapter.RoomLister.
 	AllRooms bool
+	// OwnOrders says, for RunSessions, that each node delivers in an order of its
+	// own: that of each sender is kept, that between senders may differ.
+	OwnOrders bool
 }
 
 type testCase struct {

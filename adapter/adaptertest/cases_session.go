@@ -270,12 +270,19 @@ var sessionCases = []sessionCase{
 	{"travelers-miss-nothing", adapter.Recovery{}, travelers},
 }
 
-// settle waits until what was sent before is in the log.
+// settle waits until what was sent before has reached every node.
 func (w *shelter) settle() {
 	w.t.Helper()
+	guests := make([]*guest, len(w.nodes))
+	var all adapter.Target
+	for i := range guests {
+		guests[i] = w.arrive(i)
+		all.Rooms = append(all.Rooms, guests[i].id)
+	}
 	for i := range w.nodes {
-		g := w.arrive(i)
-		w.send(i, "settled", to(g.id))
-		g.take(1)
+		w.send(i, "settled", all)
+	}
+	for _, g := range guests {
+		g.take(len(w.nodes))
 	}
 }

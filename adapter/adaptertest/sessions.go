@@ -92,6 +92,7 @@ type shelter struct {
 	world
 	stores  []adapter.SessionStore
 	keepers bool
+	orders  bool // Harness.OwnOrders
 
 	mu      sync.Mutex // guards the following
 	expired []adapter.Session
@@ -99,7 +100,7 @@ type shelter struct {
 
 func newShelter(t *testing.T, h Harness, n int, ns string, opts adapter.Recovery) *shelter {
 	t.Helper()
-	w := &shelter{world: world{t: t, ns: ns, provider: h.Nodes(t, n)}}
+	w := &shelter{world: world{t: t, ns: ns, provider: h.Nodes(t, n)}, orders: h.OwnOrders}
 	if opts.Window == 0 {
 		opts.Window = time.Minute
 	}
