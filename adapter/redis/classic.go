@@ -75,7 +75,7 @@ func (d *classic) decode(to *member, channel, payload string) (m *cluster.Messag
 		if !ok {
 			return nil, nil
 		}
-		if room != "" && !to.HasRoom(room) {
+		if room != "" && !to.AllRooms && !to.HasRoom(room) {
 			d.skip(to, payload)
 			return nil, nil
 		}

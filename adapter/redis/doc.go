@@ -60,6 +60,17 @@
 // same; nothing behind it was deleted; nobody reported a hole. Volatile events are
 // not replayed, as they are by the reference.
 //
+// The classic and the sharded adapter recover clients on any node with recovery=true
+// (Cluster.Recovery) where every node is one of this package with that setting:
+// Node.js servers and emitters number nothing, and their events end the sessions of
+// the clients they are for and that are away. Each node has to hear every room, so it needs extensions and
+// subscribe=all or mode=static, and is refused otherwise. Nodes keep the events
+// themselves, and tell each other what one has missed; sessions lie in keys that
+// begin with the key and ":session:". It costs no entry of a stream per event, and
+// gaps are filled for connected clients, too; but a deployment whose last node stops
+// loses what clients missed, which streams keep. Package cluster says how it works
+// and when a client is not recovered.
+//
 // Without recovery all adapters deliver to the sockets of the emitting node first,
 // whatever Redis does, and publish after that; the reference's sharded and streams
 // adapters do it the other way round. Nodes on sharded pub/sub and streams say goodbye with an
@@ -93,6 +104,8 @@
 //	ACL SETUSER app on >secret +ping +publish +subscribe +unsubscribe +pubsub|numsub &socket.io#* &socket.io-request#* &socket.io-response#*
 //	# redis+sharded
 //	ACL SETUSER app on >secret +ping +spublish +ssubscribe +sunsubscribe +pubsub|shardnumsub &socket.io#*
+//	# either of these with recovery, in addition
+//	ACL SETUSER app +get +set +del +pttl +multi +exec ~socket.io:session:*
 //	# redis+streams
 //	ACL SETUSER app on >secret +ping +publish +subscribe +unsubscribe +pubsub|numsub +xadd +xread +xinfo|stream ~socket.io &socket.io#*
 //	# redis+streams, sharded

@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -60,7 +61,27 @@ func (o *Options) check() error {
 	if _, err := cluster.ParseGapPolicy(string(o.Cluster.GapPolicy)); err != nil {
 		return err
 	}
-	return o.Subscription.check()
+	if err := o.Subscription.check(); err != nil {
+		return err
+	}
+	if o.Subscription == SubscribeAdaptive {
+		return o.canRecover("subscribe=" + string(o.Subscription))
+	}
+	return o.canRecover("")
+}
+
+// canRecover reports whether Cluster.Recovery is on without what it needs. perRoom
+// is the setting that makes nodes hear only the rooms they have; empty for none.
+func (o *Options) canRecover(perRoom string) error {
+	switch {
+	case !o.Cluster.Recovery:
+		return nil
+	case o.Cluster.NoExtensions:
+		return errors.New("socketio: redis: recovery needs extensions: messages have no numbers without them")
+	case perRoom != "":
+		return fmt.Errorf("socketio: redis: recovery is not possible with %s: a node has to hear every room", perRoom)
+	}
+	return nil
 }
 
 func (s Subscription) check() error {

@@ -128,16 +128,28 @@ func (l *link) sessions() goredis.UniversalClient {
 // WriteSessions implements cluster.Log. A session that cannot be encoded is left
 // out: its data is not what the core makes.
 func (b *streamsBus) WriteSessions(ctx context.Context, batch []cluster.SessionWrite) error {
+	return b.writeSessions(ctx, b.opts.SessionKeyPrefix, batch)
+}
+
+// WriteSessions implements cluster.Vault, where there is no stream.
+func (b *wireBus) WriteSessions(ctx context.Context, batch []cluster.SessionWrite) error {
+	return b.writeSessions(ctx, b.opts.Key+vaultSuffix, batch)
+}
+
+// vaultSuffix, behind the key, begins the keys of sessions where there is no stream.
+const vaultSuffix = ":session:"
+
+func (b *wireBus) writeSessions(ctx context.Context, prefix string, batch []cluster.SessionWrite) error {
 	_, err := b.link.sessions().Pipelined(ctx, func(p goredis.Pipeliner) error {
 		for _, w := range batch {
-			key := b.opts.SessionKeyPrefix + w.PID
+			key := prefix + w.PID
 			if w.Session == nil {
 				p.Del(ctx, key)
 				continue
 			}
 			value, err := encodeSession(w.Session)
 			if err != nil {
-				b.wireBus.opts.Logger.Debug("socketio: redis: session not stored", "namespace", w.Session.Namespace, "error", err)
+				b.opts.Logger.Debug("socketio: redis: session not stored", "namespace", w.Session.Namespace, "error", err)
 				continue
 			}
 			p.Set(ctx, key, value, max(w.TTL, time.Millisecond).Round(time.Millisecond))
@@ -153,7 +165,15 @@ func (b *streamsBus) WriteSessions(ctx context.Context, batch []cluster.SessionW
 // TakeSession implements cluster.Log. As in the reference, GET and DEL in one
 // transaction make it one connection's: Redis has had GETDEL only since 6.2.
 func (b *streamsBus) TakeSession(ctx context.Context, pid string) (*cluster.StoredSession, error) {
-	key := b.opts.SessionKeyPrefix + pid
+	return b.takeSession(ctx, b.opts.SessionKeyPrefix+pid, pid)
+}
+
+// TakeSession implements cluster.Vault, where there is no stream.
+func (b *wireBus) TakeSession(ctx context.Context, pid string) (*cluster.StoredSession, error) {
+	return b.takeSession(ctx, b.opts.Key+vaultSuffix+pid, pid)
+}
+
+func (b *wireBus) takeSession(ctx context.Context, key, pid string) (*cluster.StoredSession, error) {
 	var value *goredis.StringCmd
 	var ttl *goredis.DurationCmd
 	_, err := b.link.sessions().TxPipelined(ctx, func(p goredis.Pipeliner) error {

@@ -61,6 +61,9 @@ func openSharded(ctx context.Context, client goredis.UniversalClient, opts *Shar
 	}
 	o.Options = o.Options.withDefaults()
 	own, err := o.Mode.channels()
+	if err == nil {
+		err = o.canRecover()
+	}
 	if err != nil {
 		return nil, closing(client, owned, err)
 	}
@@ -73,7 +76,7 @@ func openSharded(ctx context.Context, client goredis.UniversalClient, opts *Shar
 
 // openShardedURL is the adapter.Opener of redis+sharded and rediss+sharded. Its
 // parameters: those of openURL without specific_response_channel, and mode
-// (dynamic, dynamic-private, static).
+// (dynamic, dynamic-private, static); recovery=true needs static.
 func openShardedURL(ctx context.Context, u *url.URL) (adapter.Provider, error) {
 	client, opts, err := parseShardedURL(u)
 	if err != nil {
@@ -90,11 +93,22 @@ func parseShardedURL(u *url.URL) (goredis.UniversalClient, *ShardedOptions, erro
 	p := adapter.NewParams(u)
 	uo, base := commonParams(u, p)
 	o := &ShardedOptions{Options: base, Mode: SubscriptionMode(p.String("mode", string(Dynamic)))}
+	o.Cluster.Recovery = p.Bool("recovery", false)
 	if _, err := o.Mode.channels(); err != nil {
+		return nil, nil, err
+	}
+	if err := o.canRecover(); err != nil {
 		return nil, nil, err
 	}
 	client, err := dial(u, p, uo)
 	return client, o, err
+}
+
+func (o *ShardedOptions) canRecover() error {
+	if o.Mode == Static {
+		return o.Options.canRecover("")
+	}
+	return o.Options.canRecover("a mode other than static")
 }
 
 // channels returns which rooms have a channel.

@@ -27,7 +27,7 @@ func init() {
 // openURL is the adapter.Opener of both schemes. Its parameters: key, subscribe
 // (all, adaptive), requests_timeout, lease, heartbeat, extensions (true, false),
 // gap_policy (notify, ignore, disconnect), specific_response_channel,
-// probe_interval; addr (repeated)
+// recovery (true, false), probe_interval; addr (repeated)
 // and cluster=true for Redis Cluster; master, addr, sentinel_username and
 // sentinel_password for Sentinel; tls_ca, tls_cert, tls_key and tls_server_name
 // with rediss.
@@ -48,6 +48,7 @@ func parseURL(u *url.URL) (goredis.UniversalClient, *Options, error) {
 	uo, opts := commonParams(u, p)
 	opts.SpecificResponseChannel = p.Bool("specific_response_channel", false)
 	opts.Subscription = Subscription(p.String("subscribe", ""))
+	opts.Cluster.Recovery = p.Bool("recovery", false)
 	if err := opts.check(); err != nil {
 		return nil, nil, err
 	}

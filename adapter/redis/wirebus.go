@@ -61,6 +61,7 @@ var (
 	_ cluster.HealthReporter = (*wireBus)(nil)
 	_ cluster.Layout         = (*wireBus)(nil)
 	_ cluster.GapReporter    = (*wireBus)(nil)
+	_ cluster.Vault          = (*wireBus)(nil)
 )
 
 func newWireBus(l *link, kind topicKind, o Options, release func() error) *wireBus {
