@@ -24,7 +24,9 @@ import (
 //
 // The adapter keeps the sessions: memory:// for clients that come back to this
 // process, redis+streams:// for those that come back to any node, also after this
-// process was killed. With an adapter that does not, every recovery fails.
+// process was killed; redis:// and redis+sharded:// do the same with recovery=true,
+// in a fleet of such servers only (package adapter/redis tells what it needs).
+// Without that, and with an adapter that keeps no sessions, every recovery fails.
 type RecoveryOptions struct {
 	// MaxDisconnection is how long a client may be away. Default 2 minutes.
 	MaxDisconnection time.Duration

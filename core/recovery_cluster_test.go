@@ -18,20 +18,44 @@ import (
 // streamsURL returns the adapter URL of a deployment no other test shares.
 func streamsURL(t testing.TB) string {
 	t.Helper()
+	key := testutil.Prefix(t)
+	return fleetURL(t, "redis+streams", url.Values{"key": {key}, "stream": {key}, "session_key_prefix": {key + ":"}})
+}
+
+func pubSubURL(t testing.TB, scheme string) string {
+	t.Helper()
+	q := url.Values{"recovery": {"true"}, "key": {testutil.Prefix(t)}}
+	if scheme == "redis+sharded" {
+		q.Set("mode", "static")
+	}
+	return fleetURL(t, scheme, q)
+}
+
+func fleetURL(t testing.TB, scheme string, q url.Values) string {
+	t.Helper()
 	u, err := url.Parse(testutil.SharedRedis(t).URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := testutil.Prefix(t)
-	u.Scheme = "redis+streams"
-	u.RawQuery = url.Values{"key": {key}, "stream": {key}, "session_key_prefix": {key + ":"}}.Encode()
+	u.Scheme, u.RawQuery = scheme, q.Encode()
 	return u.String()
 }
 
-// startStreams returns servers whose clients are recovered on any of them.
-func startStreams(t testing.TB, n int) []*rig {
+// eachFleet runs a test with n servers whose clients are recovered on any of them.
+func eachFleet(t *testing.T, n int, fn func(t *testing.T, nodes []*rig)) {
 	t.Helper()
-	adapterURL := streamsURL(t)
+	for name, adapterURL := range map[string]string{
+		"streams": streamsURL(t), "pubsub": pubSubURL(t, "redis"), "sharded pubsub": pubSubURL(t, "redis+sharded"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fn(t, startFleet(t, n, adapterURL))
+		})
+	}
+}
+
+func startFleet(t testing.TB, n int, adapterURL string) []*rig {
+	t.Helper()
 	nodes := make([]*rig, n)
 	for i := range nodes {
 		nodes[i] = start(t, &core.Options{
@@ -90,7 +114,7 @@ func (k *ticket) note(t testing.TB, text string) string {
 		t.Fatalf("got %s, want an event", text)
 	}
 	offset, ok := args[len(args)-1].(string)
-	if !ok || !strings.Contains(offset, "-") {
+	if !ok || len(offset) <= 8 {
 		t.Fatalf("%s has no offset", text)
 	}
 	k.offset = offset
@@ -99,30 +123,31 @@ func (k *ticket) note(t testing.TB, text string) string {
 
 func TestClientIsRecoveredOnAnotherNode(t *testing.T) {
 	t.Parallel()
-	nodes := startStreams(t, 3)
-	e, k := nodes[0].arrive(t)
-	nodes[0].joined(t, k.SID)
-	emit(t, nodes[1], "seen")
-	equal(t, "event", k.note(t, read(t, e)), "seen")
+	eachFleet(t, 3, func(t *testing.T, nodes []*rig) {
+		e, k := nodes[0].arrive(t)
+		nodes[0].joined(t, k.SID)
+		emit(t, nodes[1], "seen")
+		equal(t, "event", k.note(t, read(t, e)), "seen")
 
-	for i := range 3 { // to node 1, node 2 and back
-		nodes[i].lose(t, e, k.SID)
-		emitTo(t, nodes[1], "red", "to its room")
-		emitTo(t, nodes[2], "blue", "to another room")
-		emitTo(t, nodes[1], k.SID, "to itself")
-		emit(t, nodes[1], "to all")
-		var events []string
-		e, events = nodes[(i+1)%3].returned(t, &k)
-		for len(events) < 3 { // those whose place came later
-			events = append(events, k.note(t, read(t, e)))
+		for i := range 3 { // to node 1, node 2 and back
+			nodes[i].lose(t, e, k.SID)
+			emitTo(t, nodes[1], "red", "to its room")
+			emitTo(t, nodes[2], "blue", "to another room")
+			emitTo(t, nodes[1], k.SID, "to itself")
+			emit(t, nodes[1], "to all")
+			var events []string
+			e, events = nodes[(i+1)%3].returned(t, &k)
+			for len(events) < 3 { // those whose place came later
+				events = append(events, k.note(t, read(t, e)))
+			}
+			equal(t, "missed events", fmt.Sprint(events), "[to its room to itself to all]")
+			s := nodes[(i+1)%3].joined(t, k.SID)
+			data, _ := core.Data[map[string]string](s)
+			equal(t, "recovered and data", fmt.Sprint(s.Recovered(), data), "true map[name:é]")
+			emitTo(t, nodes[0], "red", "live")
+			equal(t, "event", k.note(t, read(t, e)), "live")
 		}
-		equal(t, "missed events", fmt.Sprint(events), "[to its room to itself to all]")
-		s := nodes[(i+1)%3].joined(t, k.SID)
-		data, _ := core.Data[map[string]string](s)
-		equal(t, "recovered and data", fmt.Sprint(s.Recovered(), data), "true map[name:é]")
-		emitTo(t, nodes[0], "red", "live")
-		equal(t, "event", k.note(t, read(t, e)), "live")
-	}
+	})
 }
 
 func emitTo(t testing.TB, r *rig, room, event string) {
@@ -134,40 +159,42 @@ func emitTo(t testing.TB, r *rig, room, event string) {
 
 func TestClientOfANodeThatShutsDownIsRecovered(t *testing.T) {
 	t.Parallel()
-	nodes := startStreams(t, 2)
-	_, k := nodes[0].arrive(t)
-	nodes[0].joined(t, k.SID)
-	nodes[0].stop(t)
-	emitTo(t, nodes[1], "red", "missed")
-	e, events := nodes[1].returned(t, &k)
-	if len(events) == 0 {
-		events = append(events, k.note(t, read(t, e)))
-	}
-	equal(t, "missed events", fmt.Sprint(events), "[missed]")
+	eachFleet(t, 2, func(t *testing.T, nodes []*rig) {
+		_, k := nodes[0].arrive(t)
+		nodes[0].joined(t, k.SID)
+		nodes[0].stop(t)
+		emitTo(t, nodes[1], "red", "missed")
+		e, events := nodes[1].returned(t, &k)
+		if len(events) == 0 {
+			events = append(events, k.note(t, read(t, e)))
+		}
+		equal(t, "missed events", fmt.Sprint(events), "[missed]")
+	})
 }
 
 // A client whose connection nobody has noticed to be dead is served once.
 func TestClientThatIsStillConnectedElsewhereMoves(t *testing.T) {
 	t.Parallel()
-	nodes := startStreams(t, 2)
-	e, k := nodes[0].arrive(t)
-	nodes[0].joined(t, k.SID)
-	emit(t, nodes[0], "seen")
-	equal(t, "event", k.note(t, read(t, e)), "seen")
-	second, events := nodes[1].returned(t, &k)
-	equal(t, "missed events", len(events), 0)
-	eventually(t, "the old socket has gone", func() bool { _, ok := nodes[0].Of("/").Socket(k.SID); return !ok })
-	equal(t, "the old connection got", read(t, e), "1")
-	emitTo(t, nodes[0], "red", "live")
-	equal(t, "event", k.note(t, read(t, second)), "live")
-	equal(t, "sockets", len(all(t, nodes[0])), 1)
-	nodes[1].lose(t, second, k.SID)
-	emit(t, nodes[1], "missed")
-	third, events := nodes[0].returned(t, &k)
-	if len(events) == 0 {
-		events = append(events, k.note(t, read(t, third)))
-	}
-	equal(t, "missed events", fmt.Sprint(events), "[missed]")
+	eachFleet(t, 2, func(t *testing.T, nodes []*rig) {
+		e, k := nodes[0].arrive(t)
+		nodes[0].joined(t, k.SID)
+		emit(t, nodes[0], "seen")
+		equal(t, "event", k.note(t, read(t, e)), "seen")
+		second, events := nodes[1].returned(t, &k)
+		equal(t, "missed events", len(events), 0)
+		eventually(t, "the old socket has gone", func() bool { _, ok := nodes[0].Of("/").Socket(k.SID); return !ok })
+		equal(t, "the old connection got", read(t, e), "1")
+		emitTo(t, nodes[0], "red", "live")
+		equal(t, "event", k.note(t, read(t, second)), "live")
+		equal(t, "sockets", len(all(t, nodes[0])), 1)
+		nodes[1].lose(t, second, k.SID)
+		emit(t, nodes[1], "missed")
+		third, events := nodes[0].returned(t, &k)
+		if len(events) == 0 {
+			events = append(events, k.note(t, read(t, third)))
+		}
+		equal(t, "missed events", fmt.Sprint(events), "[missed]")
+	})
 }
 
 func all(t testing.TB, r *rig) []core.RemoteSocket {
@@ -185,49 +212,51 @@ func all(t testing.TB, r *rig) []core.RemoteSocket {
 // the log has not told its place.
 func TestFarewellPrecedesTheDisconnection(t *testing.T) {
 	t.Parallel()
-	nodes := startStreams(t, 2)
-	for range 20 {
-		e, k := nodes[0].arrive(t)
-		s := nodes[0].joined(t, k.SID)
-		if err := s.Emit("bye"); err != nil {
-			t.Fatal(err)
+	eachFleet(t, 2, func(t *testing.T, nodes []*rig) {
+		for range 20 {
+			e, k := nodes[0].arrive(t)
+			s := nodes[0].joined(t, k.SID)
+			if err := s.Emit("bye"); err != nil {
+				t.Fatal(err)
+			}
+			s.Disconnect(false)
+			if text := read(t, e); !strings.HasPrefix(text, `2["bye"`) {
+				t.Fatalf("got %s, want the event", text)
+			}
+			equal(t, "then", read(t, e), "1")
+			e = nodes[0].comeBack(t, k) // where it cannot be quicker than the news
+			if back := readTicket(t, e, ""); back.SID == k.SID {
+				t.Fatal("recovered")
+			}
 		}
-		s.Disconnect(false)
-		if text := read(t, e); !strings.HasPrefix(text, `2["bye"`) {
-			t.Fatalf("got %s, want the event", text)
-		}
-		equal(t, "then", read(t, e), "1")
-		e = nodes[0].comeBack(t, k) // where it cannot be quicker than the news
-		if back := readTicket(t, e, ""); back.SID == k.SID {
-			t.Fatal("recovered")
-		}
-	}
+	})
 }
 
 // Everything a client is sent keeps the order of the emits, also what needs no
 // place in the log.
 func TestSendsKeepTheirOrder(t *testing.T) {
 	t.Parallel()
-	nodes := startStreams(t, 2)
-	e, k := nodes[0].arrive(t)
-	s := nodes[0].joined(t, k.SID)
-	for range 20 {
-		emitTo(t, nodes[0], "red", "1")
-		if err := s.TryEmit("2"); err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Emit("3"); err != nil {
-			t.Fatal(err)
-		}
-		go func() { _, _ = core.EmitWithAck[none](t.Context(), s, "4") }()
-		for i := 1; i <= 3; i++ {
-			text := read(t, e)
-			if strings.Contains(text, `["4"`) { // at any time
-				text = read(t, e)
+	eachFleet(t, 2, func(t *testing.T, nodes []*rig) {
+		e, k := nodes[0].arrive(t)
+		s := nodes[0].joined(t, k.SID)
+		for range 20 {
+			emitTo(t, nodes[0], "red", "1")
+			if err := s.TryEmit("2"); err != nil {
+				t.Fatal(err)
 			}
-			if !strings.HasPrefix(text, fmt.Sprintf(`2["%d"`, i)) {
-				t.Fatalf("got %s, want event %d", text, i)
+			if err := s.Emit("3"); err != nil {
+				t.Fatal(err)
+			}
+			go func() { _, _ = core.EmitWithAck[none](t.Context(), s, "4") }()
+			for i := 1; i <= 3; i++ {
+				text := read(t, e)
+				for strings.Contains(text, `["4"`) { // at any time
+					text = read(t, e)
+				}
+				if !strings.HasPrefix(text, fmt.Sprintf(`2["%d"`, i)) {
+					t.Fatalf("got %s, want event %d", text, i)
+				}
 			}
 		}
-	}
+	})
 }
