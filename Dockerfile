@@ -10,7 +10,8 @@ ARG BASE_IMAGE=scratch
 FROM ${GO_IMAGE} AS build
 # The program to build: any main package of this module.
 ARG PACKAGE=./examples/deploy/node
-ARG GOPROXY=https://proxy.golang.org,direct
+# Empty: what Go takes by itself.
+ARG GOPROXY=
 ENV CGO_ENABLED=0 GOPROXY=${GOPROXY} GOFLAGS=-buildvcs=false
 WORKDIR /src
 COPY . .
