@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -277,6 +278,13 @@ func TestAGapThatCannotBeFilledEndsSessions(t *testing.T) {
 	nodes[0].emit("2", "3", "4", "5", "6") // the sender keeps the last two
 	witness.gets("2", "3", "4", "5", "6")
 	nodes[1].bus.losing(nil)
+	idle, elsewhere := nodes[1].arrive("idle"), nodes[1].arrive("elsewhere")
+	if err := nodes[0].a.Broadcast(&adapter.Packet{Data: []byte(`["noticed"]`)}, adapter.Target{Rooms: []string{"elsewhere"}}); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere.gets("noticed")
+	idle.lose()
+	idle.isRefused(nodes[1]) // though nothing came after the gap
 	nodes[0].emit("7")
 	local.gets("1", "7")
 	local.offset = away.offset
@@ -344,12 +352,12 @@ func TestANewNodeReplaysWhatItsPeersKept(t *testing.T) {
 func TestRecoveryNeedsABusThatCan(t *testing.T) {
 	t.Parallel()
 	host := &adaptertest.RecoveryHost{Host: adaptertest.NewHost("/", "node"), Options: adapter.Recovery{Window: time.Minute}}
-	for name, p := range map[string]*cluster.Provider{
-		"without extensions":      cluster.NewProvider(cluster.NewLoopback().Bus(), cluster.Options{Recovery: true, NoExtensions: true}),
-		"with a channel per room": cluster.NewProvider(roomBus{cluster.NewLoopback().Bus()}, cluster.Options{Recovery: true}),
+	for want, p := range map[string]*cluster.Provider{
+		"needs extensions":   cluster.NewProvider(cluster.NewLoopback().Bus(), cluster.Options{Recovery: true, NoExtensions: true}),
+		"a channel per room": cluster.NewProvider(roomBus{cluster.NewLoopback().Bus()}, cluster.Options{Recovery: true}),
 	} {
-		if _, err := p.Open(t.Context(), host); err == nil {
-			t.Errorf("opened %s", name)
+		if _, err := p.Open(t.Context(), host); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Open: %v, want %q in it", err, want)
 		}
 		if err := p.Close(t.Context()); err != nil {
 			t.Error(err)
