@@ -118,7 +118,7 @@ func (r *rig) read(conn *websocket.Conn, start string) {
 func attr(s sdk.ReadOnlySpan, key string) string {
 	for _, a := range s.Attributes() {
 		if string(a.Key) == key {
-			return a.Value.Emit()
+			return a.Value.String()
 		}
 	}
 	return ""

@@ -189,7 +189,7 @@ func labelNames(f *dto.MetricFamily) (names []string) {
 func checkMatchers(f *dto.MetricFamily, n *parser.VectorSelector) (problems []string) {
 	for _, m := range n.LabelMatchers {
 		switch {
-		case m.Name == labels.MetricName, slices.Contains(added, m.Name):
+		case m.Name == model.MetricNameLabel, slices.Contains(added, m.Name):
 		case !slices.Contains(labelNames(f), m.Name):
 			problems = append(problems, f.GetName()+" has no label "+m.Name)
 		case m.Type == labels.MatchEqual && !hasValue(f, m.Name, m.Value):
