@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { chromium } from "playwright-core";
-import { ctl, implementations, server, startProxy, transportsOf, until } from "../test/lib.mjs";
+import { closeAfterEach, ctl, implementations, server, startProxy, transportsOf, until } from "../test/lib.mjs";
 
 // The pages do not come over a connection, so Chromium cannot tell that they are as local
 // as the server.
@@ -13,6 +13,8 @@ before(async () => {
   browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-features=LocalNetworkAccessChecks"] });
 });
 after(() => browser?.close());
+
+closeAfterEach(); // the relays
 
 const dist = (name) => readFileSync(new URL(`../dist/${name}`, import.meta.url));
 
