@@ -74,7 +74,7 @@ func runCluster(ctx context.Context, addr string, selfcheck bool) error {
 // done.
 func serve(ctx context.Context, addr string, selfcheck bool, nodes []*node) error {
 	if selfcheck {
-		addr = "localhost:0"
+		addr = "127.0.0.1:0"
 	}
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {

@@ -263,7 +263,7 @@ func (d *Decoder) payload(p *Packet, h header) ([]mark, error) {
 	s := scanner{data: h.rest, maxDepth: d.lim().MaxDepth, collect: h.attachments}
 	if err := s.scan(); err != nil {
 		if s.deep {
-			return nil, fmt.Errorf("%w: %w", ErrTooDeep, err)
+			return nil, fmt.Errorf("%w: %w: %w", ErrPayload, ErrTooDeep, err)
 		}
 		return nil, fmt.Errorf("%w: %w", ErrPayload, err)
 	}
