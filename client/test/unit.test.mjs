@@ -323,3 +323,23 @@ describe("socket", () => {
     assert.ok(socket.connected);
   });
 });
+
+describe("withCredentials", () => {
+  it("sends the cookies of other origins, and only then", async () => {
+    const real = globalThis.fetch;
+    const seen = [];
+    globalThis.fetch = (_, { credentials }) => {
+      seen.push(credentials);
+      return Promise.reject(new Error("not sent"));
+    };
+    try {
+      for (const withCredentials of [true, false, undefined]) {
+        const m = new Manager("http://localhost:1", { withCredentials, transports: ["polling"], reconnection: false, autoConnect: false });
+        await new Promise((done) => m.open(done));
+      }
+    } finally {
+      globalThis.fetch = real;
+    }
+    assert.deepEqual(seen, ["include", "same-origin", "same-origin"]);
+  });
+});
