@@ -13,7 +13,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -63,11 +62,13 @@ func runCluster(ctx context.Context, addr string, selfcheck bool) error {
 	for i := range nodes {
 		nodes[i] = newNode(fmt.Sprintf("node-%d", i+1), redisURL, secret)
 		if err := nodes[i].start(ctx); err != nil {
-			return errors.Join(err, stopNodes(nodes[:i]))
+			stopNodes(nodes[:i])
+			return err
 		}
 		fmt.Printf("%s   http://%s/socket.io/\n", nodes[i].name, nodes[i].addr)
 	}
-	return errors.Join(serve(ctx, addr, selfcheck, nodes), stopNodes(nodes))
+	defer stopNodes(nodes)
+	return serve(ctx, addr, selfcheck, nodes)
 }
 
 // serve runs the front and the proof, and without selfcheck goes on until ctx is
@@ -101,13 +102,12 @@ func serve(ctx context.Context, addr string, selfcheck bool, nodes []*node) erro
 }
 
 // stopNodes ends the nodes, all at once.
-func stopNodes(nodes []*node) error {
+func stopNodes(nodes []*node) {
 	var stopping sync.WaitGroup
 	for _, n := range nodes {
 		stopping.Go(n.stop)
 	}
 	stopping.Wait()
-	return nil
 }
 
 // redis returns the URL of the Redis that joins the nodes. Streams keep what the
