@@ -111,9 +111,10 @@ func (s *Socket) forgetAck(id uint64) (*pendingAck, bool) {
 }
 
 // onAck resolves a wait with the client's answer, on the goroutine that read it.
+// An answer to a wait that has ended is late, whether or not release has run.
 func (s *Socket) onAck(p *parser.Packet) {
 	a, ok := s.forgetAck(p.ID)
-	if !ok {
+	if !ok || a.ctx.Err() != nil {
 		s.nsp.srv.stats.unknownAcks.Add(1)
 		if p.ID >= s.nsp.ackID.Load() { // else it is late, and others were asked too
 			s.client.strayAck()
