@@ -44,7 +44,7 @@ importrules:
 
 test-go:
 	@set -e; for m in $(MODULES); do echo "go test -race $$m"; \
-		(cd $$m && $(GO) test -race -timeout $(TESTTIMEOUT) ./...); done
+		GO=$(GO) scripts/go-test $$m -timeout $(TESTTIMEOUT); done
 
 # The programs and commands that README.md and docs/ show.
 readme:
