@@ -265,18 +265,19 @@ func (j *journal) position() uint64 {
 func (j *journal) locate(ctx context.Context) (jetstream.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
+	at := j.position()
 	s, err := j.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	j.compare(s.CachedInfo())
+	j.compare(s.CachedInfo(), at)
 	return s, nil
 }
 
 // inspect finds out whether the reader has to begin anew: because the stream is
 // another one, or because entries are there that the consumer does not bring.
 func (j *journal) inspect(ctx context.Context) (again bool, err error) {
-	before := j.inspected
+	before, at := j.inspected, j.position()
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	s, err := j.js.Stream(ctx, j.cfg.Stream)
@@ -286,7 +287,7 @@ func (j *journal) inspect(ctx context.Context) (again bool, err error) {
 	if err != nil {
 		return false, nil // away; the consumer goes on by itself
 	}
-	again = j.compare(s.CachedInfo()) || j.lags(before, s.CachedInfo().State.LastSeq)
+	again = j.compare(s.CachedInfo(), at) || j.lags(before, s.CachedInfo().State.LastSeq)
 	j.inspected = j.position()
 	return again, nil
 }
@@ -307,15 +308,16 @@ func (j *journal) lags(before, end uint64) bool {
 }
 
 // compare corrects the position after a look at the stream, and reports whether
-// it had to.
-func (j *journal) compare(info *jetstream.StreamInfo) bool {
+// it had to. at was the position before the look: entries that came since may be
+// newer than info.
+func (j *journal) compare(info *jetstream.StreamInfo, at uint64) bool {
 	j.mu.Lock()
 	gap, now := Gap{From: j.lastAt, To: time.Now()}, info.State
 	switch {
 	case !info.Created.Equal(j.created):
 		gap.Kind, gap.Reason = GapRewound, "the stream was made anew"
 		j.created, j.last = info.Created, max(now.FirstSeq, 1)-1
-	case now.LastSeq < j.last:
+	case now.LastSeq < at:
 		gap.Kind, gap.Reason = GapRewound, "the stream lost its end"
 		j.last = now.LastSeq
 	case now.FirstSeq > j.last+1:
