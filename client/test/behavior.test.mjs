@@ -148,7 +148,7 @@ for (const impl of implementations) {
       });
 
       it("notices that the server went silent", async () => {
-        const silent = await startServer(impl, "node", { pingInterval: 200, pingTimeout: 200 });
+        const silent = await startServer(impl, "node", { pingInterval: 200, pingTimeout: 1500 });
         const socket = open(silent.url, { transports, reconnection: false });
         await once(socket, "connect");
         let pings = 0;

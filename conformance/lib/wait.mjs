@@ -1,6 +1,6 @@
 // Waiting with a deadline. Nothing in the suite sleeps for a fixed time and hopes.
 
-export const DEADLINE = 15_000;
+export const DEADLINE = 25_000;
 
 // within settles as promise does, or rejects when it takes longer than ms.
 export function within(promise, what, ms = DEADLINE) {

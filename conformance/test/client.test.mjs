@@ -340,7 +340,7 @@ function leaving(name, dial, transports) {
 
   it("comes back with a new id after the network dropped it", async () => {
     // A session lost between two polls ends by its heartbeat only.
-    const nervous = await startTarget("node", { pingInterval: 400, pingTimeout: 400 });
+    const nervous = await startTarget("node", { pingInterval: 400, pingTimeout: 1600 });
     const proxy = await startProxy(nervous.port);
     try {
       const socket = await connect(proxy.url, "/", { transports, reconnection: true, reconnectionDelay: 10, reconnectionDelayMax: 20 });

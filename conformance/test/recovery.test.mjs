@@ -201,12 +201,12 @@ describe("recovery", { timeout: 60_000 }, () => {
   });
 
   it("recovers after a ping timeout and after a bad packet", async () => {
-    const node = await startTarget("node", { csr: WINDOW, pingInterval: 100, pingTimeout: 100 });
-    try {
-      for (const [reason, lose] of [
-        ["ping timeout", (socket) => (socket.io.engine.transport.ws.pause())],
-        ["forced close", (socket) => socket.io.engine.write("2[broken")],
-      ]) {
+    for (const [reason, pingTimeout, lose] of [
+      ["ping timeout", 1000, (socket) => socket.io.engine.transport.ws.pause()],
+      ["forced close", 20_000, (socket) => socket.io.engine.write("2[broken")],
+    ]) {
+      const node = await startTarget("node", { csr: WINDOW, pingInterval: 100, pingTimeout });
+      try {
         const socket = await connect(node.url, "/", { transports: ["websocket"], ...reconnecting });
         const box = inbox(socket);
         const id = socket.id;
@@ -219,9 +219,9 @@ describe("recovery", { timeout: 60_000 }, () => {
         assert.equal(socket.recovered, true, reason);
         assert.equal(socket.id, id);
         socket.disconnect();
+      } finally {
+        await node.kill();
       }
-    } finally {
-      await node.kill();
     }
   });
 

@@ -10,7 +10,7 @@ import { address, send } from "../lib/raw.mjs";
 import { once, until, within } from "../lib/wait.mjs";
 
 let server;
-before(async () => (server = await startTarget("node", { allowEIO3: true, pingInterval: 300, pingTimeout: 400 })));
+before(async () => (server = await startTarget("node", { allowEIO3: true, pingInterval: 300, pingTimeout: 10_000 })));
 after(() => server?.kill());
 closeClientsAfterEach();
 

@@ -128,10 +128,10 @@ final class Lifetime {
   }
 
   private static void heartbeat(Server ignored, String[] transports) throws Exception {
-    try (var server = new Server(0, "pingInterval", 200, "pingTimeout", 400);
+    try (var server = new Server(0, "pingInterval", 300, "pingTimeout", 1500);
         var client = Client.connect(server, transports, "/")) {
-      // Without an answer the server would give up after 0.6 s.
-      long end = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(1500);
+      // Without an answer the server would give up after 1.8 s.
+      long end = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(4000);
       while (System.nanoTime() < end) {
         equal("echo", client.call("echo", "alive"), List.of("alive"));
         Thread.sleep(300);
@@ -146,7 +146,7 @@ final class Lifetime {
     var options = Client.options(transports);
     options.reconnection = true;
     options.auth = Map.of("n", "1");
-    try (var first = new Server(0, "pingInterval", 300, "pingTimeout", 900);
+    try (var first = new Server(0, "pingInterval", 300, "pingTimeout", 2000);
         var client = Client.open(first, "/", options).connected().settled(transports)) {
       var custom = client.of("/custom").connected();
       var before = custom.id();
