@@ -153,7 +153,7 @@ func TestAReaderGoesBackToWhereStreamsParted(t *testing.T) {
 					s.CLI(t, "xadd", "s", id+"-0", "nsp", "/", "data", text)
 				}
 			}
-			r := startReader(t, g)
+			r := startReader(t, g.client(), "s")
 			for range tt.first {
 				r.next(t)
 			}
@@ -183,9 +183,8 @@ type reading struct {
 	gaps    chan Gap
 }
 
-func startReader(t *testing.T, g *group) *reading {
+func startReader(t *testing.T, client goredis.UniversalClient, key string) *reading {
 	t.Helper()
-	client := g.client()
 	t.Cleanup(func() { client.Close() })
 	l, err := newLink(client)
 	if err != nil {
@@ -198,7 +197,7 @@ func startReader(t *testing.T, g *group) *reading {
 		t.Fatal(err)
 	}
 	o.OnGap = func(g Gap) { out.gaps <- g }
-	r := newStreamReader(l, "s", &o, func(ctx context.Context, e streamEntry) error {
+	r := newStreamReader(l, key, &o, func(ctx context.Context, e streamEntry) error {
 		select {
 		case out.entries <- e:
 			return nil

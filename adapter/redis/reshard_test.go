@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -159,5 +160,53 @@ func TestWhatRedisRefusesForGoodHoldsUpNothing(t *testing.T) {
 	}
 	if _, err := p.publish(t.Context(), []*cluster.Message{m("/ok")}); err != nil {
 		t.Errorf("after a refusal: %v", err)
+	}
+}
+
+// A node that only reads has nothing but its reader to notice that its view of the
+// cluster is old, and whom it asks may not have heard of a move yet.
+func TestAReaderAsksUntilItHearsOfAMove(t *testing.T) {
+	t.Parallel()
+	rc := testutil.LocalRedisCluster(t, 3)
+	direct := goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: rc.Addrs()})
+	defer direct.Close()
+	ctx := t.Context()
+	before, err := direct.ClusterSlots(ctx).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var old atomic.Int64 // how many answers are old
+	client := goredis.NewClusterClient(&goredis.ClusterOptions{
+		Addrs:                      rc.Addrs(),
+		ClusterStateReloadInterval: time.Hour,
+		ClusterSlots: func(ctx context.Context) ([]goredis.ClusterSlot, error) {
+			if old.Add(-1) >= 0 {
+				return before, nil
+			}
+			return direct.ClusterSlots(ctx).Result()
+		},
+	})
+	defer client.Close()
+	old.Store(1)
+	r := startReader(t, client, "s")
+	add := func(id, data string) {
+		t.Helper()
+		if err := direct.XAdd(ctx, &goredis.XAddArgs{Stream: "s", ID: id, Values: []string{"nsp", "/", "data", data}}).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("1", "before")
+	if got := r.next(t); got != "1=before" {
+		t.Fatalf("read %s", got)
+	}
+	old.Store(3)
+	slot := slotOf("s")
+	rc.MoveSlot(t, slot, rc.Nodes[(slices.Index(rc.Nodes, rc.Owner(t, slot))+1)%3])
+	add("2", "after")
+	if got := r.next(t); got != "2=after" {
+		t.Errorf("read %s", got)
+	}
+	if left := old.Load(); left >= 0 {
+		t.Errorf("%d answers more would have been old", left)
 	}
 }

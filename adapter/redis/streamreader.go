@@ -67,6 +67,7 @@ func (r *streamReader) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		r.link.failed(ctx)
 		r.down(err)
 		if time.Since(began) > 2*maxBackOff {
 			wait = minBackOff
@@ -143,7 +144,6 @@ func (r *streamReader) lastEntry() time.Time {
 func (r *streamReader) dial(ctx context.Context) (*goredis.Client, error) {
 	owner, err := r.link.owner(ctx, r.key)
 	if err != nil {
-		r.link.failed(ctx)
 		return nil, err
 	}
 	o := *owner.Options()
@@ -161,7 +161,6 @@ func (r *streamReader) read(ctx context.Context, c *goredis.Client) ([]goredis.X
 	case errors.Is(err, goredis.Nil):
 		return nil, nil
 	case err != nil:
-		r.link.failed(ctx)
 		return nil, fmt.Errorf("read stream %s: %w", r.key, err)
 	case len(got) == 0:
 		return nil, nil
