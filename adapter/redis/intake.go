@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash/maphash"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,14 +21,15 @@ const (
 type queued interface {
 	group() string // items of one group are handled in their order
 	size() int     // bytes
+	kept() bool    // never dropped: its reader waits for space
 }
 
 // intake spreads what was received over workers by namespace, so that all
 // messages of a namespace are handled in the order Redis sent them. By sender
 // would not do: a program can make one node join sockets to a room and another
 // emit to it. The reader of a subscription never waits: a full queue loses its
-// oldest item. The reader of a stream can wait, because the stream keeps what
-// comes.
+// oldest item that is not kept. The reader of a stream can wait, because the stream
+// keeps what comes; it leaves half of the queue to the others.
 type intake[P queued] struct {
 	// Immutable.
 	workers []*worker[P]
@@ -50,7 +52,7 @@ func newIntake[P queued](handle func(P), gap func(Gap)) *intake[P] {
 
 func (in *intake[P]) push(p P) { in.worker(p).push(p) }
 
-// pushWait is push for a reader that can wait for space, until ctx is done.
+// pushWait is for what is kept. It waits for space, until ctx is done.
 func (in *intake[P]) pushWait(ctx context.Context, p P) error {
 	w := in.worker(p)
 	for !w.offer(p) {
@@ -93,8 +95,7 @@ type worker[P queued] struct {
 func (w *worker[P]) push(p P) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for w.fullLocked(p) {
-		w.dropLocked()
+	for w.fullLocked(p, w.maxCount, w.maxBytes) && w.dropLocked() {
 	}
 	w.addLocked(p)
 }
@@ -103,15 +104,15 @@ func (w *worker[P]) push(p P) {
 func (w *worker[P]) offer(p P) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.fullLocked(p) {
+	if w.fullLocked(p, w.maxCount/2, w.maxBytes/2) {
 		return false
 	}
 	w.addLocked(p)
 	return true
 }
 
-func (w *worker[P]) fullLocked(p P) bool {
-	return len(w.queue) > 0 && (len(w.queue) >= w.maxCount || w.bytes+p.size() > w.maxBytes)
+func (w *worker[P]) fullLocked(p P, count, bytes int) bool {
+	return len(w.queue) > 0 && (len(w.queue) >= count || w.bytes+p.size() > bytes)
 }
 
 func (w *worker[P]) addLocked(p P) {
@@ -120,17 +121,27 @@ func (w *worker[P]) addLocked(p P) {
 	signal(w.wake)
 }
 
-func (w *worker[P]) dropLocked() {
-	var none P
-	w.bytes -= w.queue[0].size()
-	w.queue[0] = none
-	w.queue = w.queue[1:]
+// dropLocked drops the oldest item that is not kept, if there is one.
+func (w *worker[P]) dropLocked() bool {
+	i := slices.IndexFunc(w.queue, func(p P) bool { return !p.kept() })
+	if i < 0 {
+		return false
+	}
+	w.bytes -= w.queue[i].size()
+	if i == 0 {
+		var none P
+		w.queue[0] = none
+		w.queue = w.queue[1:]
+	} else {
+		w.queue = slices.Delete(w.queue, i, i+1)
+	}
 	w.dropped.Add(1)
 	w.lost.To = time.Now()
 	if w.lost.Dropped == 0 {
 		w.lost.From = w.lost.To
 	}
 	w.lost.Dropped++
+	return true
 }
 
 // pop returns the oldest parcel, and what was dropped before it.

@@ -60,6 +60,41 @@ func TestAFullIntakeLosesItsOldest(t *testing.T) {
 	}
 }
 
+// What comes from pub/sub must not push out entries the stream's reader has passed.
+func TestAFullIntakeLosesNoEntries(t *testing.T) {
+	t.Parallel()
+	in := newIntake(func(envelope) {}, func(Gap) {})
+	for _, w := range in.workers {
+		w.maxCount, w.maxBytes = 6, 1000
+	}
+	to := &member{Attach: cluster.Attach{Namespace: "/"}}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	entries := 0
+	for in.pushWait(over, envelope{to: to, entry: &streamEntry{id: "1-1"}}) == nil {
+		entries++
+	}
+	const messages = 10
+	for range messages {
+		in.push(envelope{to: to, payload: "x"})
+	}
+	w := in.worker(envelope{to: to})
+	others := 0
+	for p, _, ok := w.pop(); ok; p, _, ok = w.pop() {
+		if p.entry == nil {
+			others++
+		} else {
+			entries--
+		}
+	}
+	if entries != 0 {
+		t.Errorf("%d entries were dropped", entries)
+	}
+	if others == 0 || in.dropped.Load() != uint64(messages-others) {
+		t.Errorf("%d messages of pub/sub were left of %d, %d were dropped", others, messages, in.dropped.Load())
+	}
+}
+
 func TestAStarvedProcessIsNotDeaf(t *testing.T) {
 	t.Parallel()
 	s := &subscriber{idle: 2 * time.Second}

@@ -162,6 +162,8 @@ type envelope struct {
 
 func (e envelope) group() string { return e.to.Namespace }
 
+func (e envelope) kept() bool { return e.entry != nil }
+
 func (e envelope) size() int {
 	if e.entry != nil {
 		return len(e.entry.data)
