@@ -157,6 +157,7 @@ func (b *wireBus) writeSessions(ctx context.Context, prefix string, batch []clus
 		return nil
 	})
 	if err != nil {
+		b.link.failed(ctx)
 		return fmt.Errorf("socketio: redis: store sessions: %w", err)
 	}
 	return nil
