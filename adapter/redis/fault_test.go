@@ -112,9 +112,12 @@ func (n *node) reportedGaps() []Gap {
 	return append([]Gap(nil), n.gaps...)
 }
 
-func (n *node) got(event string) bool {
+func (n *node) got(event string) bool { return n.gotAny(event + `"`) }
+
+// gotAny reports whether an event came whose name begins with prefix.
+func (n *node) gotAny(prefix string) bool {
 	for _, r := range n.sock.Received() {
-		if strings.HasPrefix(string(r.Packet.Data), `["`+event+`"`) {
+		if strings.HasPrefix(string(r.Packet.Data), `["`+prefix) {
 			return true
 		}
 	}
@@ -139,19 +142,23 @@ func poll(tb testing.TB, what string, ok func() bool) time.Duration {
 
 var serial atomic.Int64
 
-// flows waits until an emit of from, made from now on, arrives at to. It makes
-// another one from time to time, since an outage may have swallowed those before.
+// flows waits until emits of from, made from now on, arrive at to, and until nothing
+// of them is on its way: the last one comes behind all others.
 func flows(tb testing.TB, from, to *node) {
 	tb.Helper()
-	run := serial.Add(1)
-	var last time.Time
-	poll(tb, "messages flow from "+from.sock.ID()+" to "+to.sock.ID(), func() bool {
-		if time.Since(last) > 40*time.Millisecond {
-			last = time.Now()
-			from.emit(fmt.Sprintf("flow-%d", run))
-		}
-		return to.got(fmt.Sprintf("flow-%d", run))
-	})
+	what := "messages flow from " + from.sock.ID() + " to " + to.sock.ID()
+	again := func(every time.Duration) {
+		run, last := fmt.Sprintf("flow-%d-", serial.Add(1)), time.Time{}
+		poll(tb, what, func() bool {
+			if time.Since(last) > every { // an outage may have swallowed those before
+				last = time.Now()
+				from.emit(fmt.Sprint(run, serial.Add(1)))
+			}
+			return to.gotAny(run)
+		})
+	}
+	again(40 * time.Millisecond)
+	again(5 * time.Second)
 }
 
 // eachVariant runs a test on every adapter with two nodes; the second reaches its
