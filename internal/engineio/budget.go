@@ -35,14 +35,14 @@ func defaultTotal() int64 {
 
 // budget bounds what all queues of a server hold together.
 type budget struct {
-	limit int64        // zero: none
-	total atomic.Int64 // of all queues; each counts a shared message
+	limit int64      // zero: none
+	total outq.Total // of all queues; each counts a shared message
 
 	relieving atomic.Bool // a search is due or under way
 	searches  sync.WaitGroup
 }
 
-func (b *budget) exceeded() bool { return b.limit > 0 && b.total.Load() > b.limit }
+func (b *budget) exceeded() bool { return b.limit > 0 && b.total.Bytes.Load() > b.limit }
 
 // relieve has the largest queues cut, soon and on another goroutine, because the
 // caller holds the lock of a session.
@@ -84,7 +84,7 @@ func (srv *Server) cutLargest() {
 	if !b.exceeded() {
 		return
 	}
-	excess := b.total.Load() - b.limit/100*reliefTo
+	excess := b.total.Bytes.Load() - b.limit/100*reliefTo
 	type queue struct {
 		s     *Session
 		bytes int64
@@ -134,7 +134,7 @@ func (srv *Server) logSlow(ctx context.Context, cause error) {
 		slog.String("event", "slow_consumer.disconnect"),
 		slog.Int64("clients", l.clients.Swap(0)),
 		slog.Int64("bytes", l.bytes.Swap(0)),
-		slog.Int64("queued", srv.budget.total.Load()),
+		slog.Int64("queued", srv.budget.total.Bytes.Load()),
 		slog.Any("cause", cause))
 }
 

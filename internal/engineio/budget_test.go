@@ -63,7 +63,7 @@ func TestTheLargestQueuesAreCutFirst(t *testing.T) {
 		fill(small, 1000)
 		fill(large, 5000)
 		fill(middle, 3000)
-		for srv.budget.total.Load()+int64(unit.Size()) <= 10_000 {
+		for srv.budget.total.Bytes.Load()+int64(unit.Size()) <= 10_000 {
 			_ = small.Send(unit)
 		}
 		time.Sleep(10 * reliefDelay)

@@ -83,6 +83,7 @@ func NewServer(opts Options, h Handler) (*Server, error) {
 	}
 	srv.count.init()
 	srv.budget.limit = opts.MaxTotalQueueBytes
+	srv.budget.total.Mark = srv.opts.HighWaterBytes
 	srv.addresses.opts = &srv.opts
 	switch {
 	case opts.Signer != nil:

@@ -136,7 +136,7 @@ func (srv *Server) Stats() Stats {
 		UnsolicitedPongs: c.pongs.Load(),
 		Conflated:        c.conflated.Load(),
 		Panics:           c.panics.Load(),
-		QueuedBytes:      srv.budget.total.Load(),
+		QueuedBytes:      srv.budget.total.Bytes.Load(),
 		LimitsHit:        make(map[string]uint64, limits),
 	}
 	for l := range limits {

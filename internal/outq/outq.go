@@ -36,13 +36,34 @@ type Queue[T Sized] struct {
 	queued int // bytes waiting
 	flying int // bytes taken and not Done
 
-	latest *latest       // nil: no item with a key has been queued lately
-	total  *atomic.Int64 // bytes of all queues that share it; nil: nobody counts
+	latest *latest // nil: no item with a key has been queued lately
+	total  *Total  // nil: nobody counts
+}
+
+// Total sums up the queues that share it.
+type Total struct {
+	Mark  int          // bytes; zero or less: no queue is high. It does not change
+	Bytes atomic.Int64 // waiting or being written
+	High  atomic.Int64 // queues with more than Mark bytes
+}
+
+// moved takes note that a queue has n bytes more and now has.
+func (t *Total) moved(n, now int) {
+	t.Bytes.Add(int64(n))
+	if t.Mark <= 0 {
+		return
+	}
+	switch is, was := now > t.Mark, now-n > t.Mark; {
+	case is && !was:
+		t.High.Add(1)
+	case was && !is:
+		t.High.Add(-1)
+	}
 }
 
 // Share makes the queue's bytes count in total as well. It is called once, while
 // the queue is empty.
-func (q *Queue[T]) Share(total *atomic.Int64) { q.total = total }
+func (q *Queue[T]) Share(total *Total) { q.total = total }
 
 // Push appends v, if there is room for it.
 func (q *Queue[T]) Push(v T, b Bound) Fit {
@@ -76,7 +97,7 @@ func (q *Queue[T]) append(v T) {
 func (q *Queue[T]) count(bytes int) {
 	q.queued += bytes
 	if q.total != nil {
-		q.total.Add(int64(bytes))
+		q.total.moved(bytes, q.Bytes())
 	}
 }
 
@@ -114,7 +135,7 @@ func (q *Queue[T]) Peek() T { return q.items[q.head] }
 func (q *Queue[T]) Done(n int) {
 	q.flying -= n
 	if q.total != nil && n != 0 {
-		q.total.Add(-int64(n))
+		q.total.moved(-n, q.Bytes())
 	}
 }
 

@@ -2,7 +2,6 @@ package outq
 
 import (
 	"math/rand/v2"
-	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -86,7 +85,7 @@ func TestLimitOfItems(t *testing.T) {
 
 func TestQueuesShareATotal(t *testing.T) {
 	t.Parallel()
-	var total atomic.Int64
+	var total Total
 	var a, b Queue[*item]
 	a.Share(&total)
 	b.Share(&total)
@@ -94,19 +93,48 @@ func TestQueuesShareATotal(t *testing.T) {
 	b.Push(&item{size: 20}, Bound{})
 	b.PushLatest(&item{size: 30}, "k", false, Bound{})
 	b.PushLatest(&item{size: 5}, "k", false, Bound{})
-	if got := total.Load(); got != 35 {
+	if got := total.Bytes.Load(); got != 35 {
 		t.Errorf("total %d, want 35", got)
 	}
 	_, n := a.Take(nil, 10)
 	a.Clear()
-	if got := total.Load(); got != 35 {
+	if got := total.Bytes.Load(); got != 35 {
 		t.Errorf("total %d with bytes on their way, want 35", got)
 	}
 	a.Done(n)
 	b.Clear()
-	if got := total.Load(); got != 0 {
+	if got := total.Bytes.Load(); got != 0 {
 		t.Errorf("total %d in the end", got)
 	}
+}
+
+func TestQueuesAboveTheMarkAreCounted(t *testing.T) {
+	t.Parallel()
+	total := Total{Mark: 100}
+	var a, b Queue[*item]
+	a.Share(&total)
+	b.Share(&total)
+	want := func(after string, high int64) {
+		t.Helper()
+		if got := total.High.Load(); got != high {
+			t.Errorf("%d queues are high after %s, want %d", got, after, high)
+		}
+	}
+	a.Push(&item{size: 100}, Bound{})
+	want("reaching the mark", 0)
+	a.Push(&item{size: 1}, Bound{})
+	want("passing it", 1)
+	b.PushLatest(&item{size: 500}, "k", false, Bound{})
+	want("one item above it", 2)
+	b.PushLatest(&item{size: 5}, "k", false, Bound{})
+	want("a smaller one in its place", 1)
+	_, n := a.Take(nil, 1000)
+	want("taking all", 1)
+	a.Done(n)
+	want("sending all", 0)
+	a.Push(&item{size: 101}, Bound{})
+	a.Clear()
+	want("clearing", 0)
 }
 
 func TestTakeGivesAtLeastOne(t *testing.T) {
