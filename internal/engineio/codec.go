@@ -9,7 +9,9 @@ const separator = 0x1e
 type kind uint8
 
 const (
-	kindIgnored kind = iota // open, upgrade and noop packets of a client
+	kindIgnored kind = iota // no packet at all, which revision 3 allows
+	kindOpen                // ignored, as kindNoop is
+	kindNoop
 	kindText
 	kindBinary
 	kindPing
@@ -34,8 +36,10 @@ func decodePacket(raw []byte) packet {
 	}
 	p := packet{data: raw[1:]}
 	switch raw[0] {
-	case '0', '6':
-		p.kind = kindIgnored
+	case '0':
+		p.kind = kindOpen
+	case '6':
+		p.kind = kindNoop
 	case '1':
 		p.kind = kindClose
 	case '2':

@@ -14,7 +14,7 @@ func show(payload string, cut cutter) string {
 		var p packet
 		p, rest, more = cut(rest)
 		name := map[kind]string{
-			kindIgnored: "-", kindText: "t:", kindBinary: "b:", kindPing: "ping", kindPong: "pong",
+			kindIgnored: "-", kindOpen: "open:", kindNoop: "noop", kindText: "t:", kindBinary: "b:", kindPing: "ping", kindPong: "pong",
 			kindClose: "close", kindUpgrade: "upgrade",
 		}[p.kind]
 		if p.kind == kindInvalid {

@@ -106,20 +106,21 @@ func (w *wsConn) waitIdleLocked() {
 
 // write sends a batch: one write, unless it has a message larger than maxBatch.
 func (w *wsConn) write(b *batch) error {
-	packets, bytes := 0, len(b.buf)
 	if len(b.buf) == 0 && len(b.msgs) == 1 && len(b.msgs[0].att) == 0 {
 		frame := w.textFrame(b.msgs[0])
-		w.s.countOut(1, len(frame))
+		w.s.countOne(onWebSocket, b.msgs[0], len(frame))
 		return w.writeChunks(frame)
 	}
+	var t tally
+	bytes := len(b.buf)
 	for _, m := range b.msgs {
-		packets += m.packets()
+		t.add(m)
 		bytes += m.Size()
 		if err := w.append(b, m); err != nil {
 			return err
 		}
 	}
-	w.s.countOut(packets, bytes)
+	w.s.countOut(onWebSocket, &t, bytes)
 	return w.drain(b)
 }
 

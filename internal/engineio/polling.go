@@ -214,14 +214,17 @@ type payload struct {
 // encode makes the response of what has been taken.
 func (p *polling) encode(b *batch, tail string) payload {
 	var out payload
-	packets := 0
+	var t tally
 	for _, m := range b.msgs {
-		packets += m.packets()
+		t.add(m)
 		out.compress = out.compress || !m.plain
 	}
 	b.buf, out.mime = p.format.append(b.buf, b.msgs, tail)
 	out.body = b.buf
-	p.s.countOut(packets, len(out.body))
+	for i := range len(tail) {
+		t[tail[i]-'0']++
+	}
+	p.s.countOut(onPolling, &t, len(out.body))
 	return out
 }
 
@@ -351,6 +354,7 @@ func (s *Session) receivePayload(payload []byte, next cutter) error {
 			return errTooManyPackets
 		}
 		p, rest, more := next(payload)
+		s.countIn(onPolling, p)
 		if p.kind == kindClose {
 			s.pollClosed()
 			return nil

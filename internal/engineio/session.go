@@ -280,9 +280,6 @@ func (s *Session) deliver(text bool, data []byte) {
 // receive acts on one packet of the session's transport. Close packets are the
 // transport's business.
 func (s *Session) receive(p packet) error {
-	c := &s.srv.count
-	c.packetsIn.Add(1)
-	c.bytesIn.Add(uint64(len(p.data)))
 	switch p.kind {
 	case kindText:
 		s.deliver(true, p.data)
@@ -298,11 +295,6 @@ func (s *Session) receive(p packet) error {
 		return errParser
 	}
 	return nil
-}
-
-func (s *Session) countOut(packets, bytes int) {
-	s.srv.count.packetsOut.Add(uint64(packets))
-	s.srv.count.bytesOut.Add(uint64(bytes))
 }
 
 // reasonOf is the reason that goes with an error of receive.

@@ -7,8 +7,8 @@ import (
 	"github.com/socketfleet/socketfleet/internal/hist"
 )
 
-// Stats is a snapshot of a server's counters. The first six fields and QueuedBytes
-// are current numbers, all others count since the start.
+// Stats is a snapshot of a server's counters. The first six fields, QueuedBytes
+// and HighQueues are current numbers, all others count since the start.
 type Stats struct {
 	Sessions  int // open sessions
 	Polling   int // of these, on HTTP long-polling
@@ -28,14 +28,16 @@ type Stats struct {
 	OriginsRefused  uint64
 
 	PacketsIn, PacketsOut uint64
-	BytesIn, BytesOut     uint64 // of packets, without framing on the way in
-	SlowConsumers         uint64 // sessions closed because the client fell behind
+	BytesIn, BytesOut     uint64             // of packets, without framing on the way in
+	In, Out               map[string]Traffic // the same by transport
+	SlowConsumers         uint64             // sessions closed because the client fell behind
 	VolatileDropped       uint64
 	UnsolicitedPongs      uint64
 	Conflated             uint64 // messages that a newer one with their key replaced
 	Panics                uint64 // recovered from the program's handlers
 
 	QueuedBytes int64             // in all queues now; each counts a shared message
+	HighQueues  int               // sessions with more than HighWaterBytes queued now
 	LimitsHit   map[string]uint64 // by the limit's name; every limit is in it
 
 	// Handshakes is how long the handshakes that succeeded took, by transport: from
@@ -45,7 +47,7 @@ type Stats struct {
 	PingRTT    hist.Snapshot
 }
 
-var allTransports = [...]string{Polling, WebSocket, WebTransport}
+var allTransports = [...]string{onPolling: Polling, onWebSocket: WebSocket, onStream: WebTransport}
 
 func transportIndex(name string) int {
 	for i, known := range allTransports {
@@ -71,8 +73,7 @@ type counters struct {
 	closed                       [len(allTransports)][len(allReasons)]atomic.Uint64
 	refused                      [codes]atomic.Uint64
 	overloaded, originsRefused   atomic.Uint64
-	packetsIn, packetsOut        atomic.Uint64
-	bytesIn, bytesOut            atomic.Uint64
+	in, out                      [len(allTransports)]flow // by carrier
 	slow, volatileDropped        atomic.Uint64
 	conflated, pongs, panics     atomic.Uint64
 	limits                       [limits]atomic.Uint64
@@ -127,16 +128,15 @@ func (srv *Server) Stats() Stats {
 		HandshakeErrors:  make(map[Code]uint64, codes),
 		Overloaded:       c.overloaded.Load(),
 		OriginsRefused:   c.originsRefused.Load(),
-		PacketsIn:        c.packetsIn.Load(),
-		PacketsOut:       c.packetsOut.Load(),
-		BytesIn:          c.bytesIn.Load(),
-		BytesOut:         c.bytesOut.Load(),
+		In:               make(map[string]Traffic, len(allTransports)),
+		Out:              make(map[string]Traffic, len(allTransports)),
 		SlowConsumers:    c.slow.Load(),
 		VolatileDropped:  c.volatileDropped.Load(),
 		UnsolicitedPongs: c.pongs.Load(),
 		Conflated:        c.conflated.Load(),
 		Panics:           c.panics.Load(),
 		QueuedBytes:      srv.budget.total.Bytes.Load(),
+		HighQueues:       int(srv.budget.total.High.Load()),
 		LimitsHit:        make(map[string]uint64, limits),
 	}
 	for l := range limits {
@@ -146,6 +146,10 @@ func (srv *Server) Stats() Stats {
 		st.OpenedOn[name] = c.opened[t].Load()
 		st.Opened += st.OpenedOn[name]
 		st.Handshakes[name] = c.handshakes[t].Snapshot()
+		in, out := c.in[t].snapshot(), c.out[t].snapshot()
+		st.In[name], st.Out[name] = in, out
+		st.PacketsIn, st.BytesIn = st.PacketsIn+in.total(), st.BytesIn+in.Bytes
+		st.PacketsOut, st.BytesOut = st.PacketsOut+out.total(), st.BytesOut+out.Bytes
 		by := make(map[Reason]uint64, len(allReasons))
 		for i, r := range allReasons {
 			by[r] = c.closed[t][i].Load()

@@ -288,6 +288,7 @@ func (c *streamConn) kill(abrupt bool) {
 func (c *streamConn) answerProbe() {
 	if len(c.ctl) < maxControlBytes && !c.ending {
 		c.ctl = append(c.ctl, streamFrame(probeAnswer)...)
+		c.s.srv.count.out[onStream].packets[typePong].Add(1)
 		c.wake()
 	}
 }
@@ -375,6 +376,7 @@ func (c *streamConn) readRest(c0 byte, limit int64, body *[]byte) (binary bool, 
 // handle acts on one packet. The stream of a session that has ended is read on, so
 // that the client is not cut off in the middle of what it still gets.
 func (c *streamConn) handle(p packet) error {
+	c.s.countIn(onStream, p)
 	if !c.active {
 		c.active = c.s.receiveProbe(c, p)
 		return nil

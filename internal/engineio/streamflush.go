@@ -85,15 +85,16 @@ func (c *streamConn) waitIdleLocked() {
 
 // write sends a batch: one write, unless it has a message larger than maxBatch.
 func (c *streamConn) write(b *batch) error {
-	packets, bytes := 0, len(b.buf)
+	var t tally
+	bytes := len(b.buf)
 	for _, m := range b.msgs {
-		packets += m.packets()
+		t.add(m)
 		bytes += m.Size()
 		if err := c.append(b, m); err != nil {
 			return err
 		}
 	}
-	c.s.countOut(packets, bytes)
+	c.s.countOut(onStream, &t, bytes)
 	return c.writeChunks(b.buf)
 }
 

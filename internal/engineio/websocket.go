@@ -110,6 +110,7 @@ func (w *wsConn) control(op byte, payload []byte) {
 func (w *wsConn) answerProbe() {
 	if len(w.ctl) < maxControlBytes {
 		w.ctl = append(w.ctl, probeAnswer...)
+		w.s.srv.count.out[onWebSocket].packets[typePong].Add(1)
 		w.wake()
 	}
 }
@@ -161,6 +162,7 @@ func (w *wsConn) readAll() error {
 
 func (w *wsConn) handle(binary bool, data []byte) {
 	p := w.decode(binary, data)
+	w.s.countIn(onWebSocket, p)
 	if !w.active {
 		w.active = w.s.receiveProbe(w, p)
 		return
