@@ -69,9 +69,9 @@ func (a *Admin) act(ctx context.Context, s *core.Socket, act action, args core.A
 	if err != nil {
 		return fmt.Errorf("socketio: admin: %s: %w", act.name, err)
 	}
-	a.log.Info("socketio: admin: action", "event", "admin.action", "action", act.name, "nsp", nsp,
+	a.log.Info("socketio: admin: action", "event", "admin.action", "action", act.name, "namespace", nsp,
 		"user", a.opts.Username, "address", s.Handshake().Address())
-	a.log.Debug("socketio: admin: action", "action", act.name, "sid", s.ID(),
+	a.log.Debug("socketio: admin: action", "action", act.name, "socket", s.ID(),
 		"filter", string(args.Raw(1+act.args)), "first", string(args.Raw(1)))
 	return nil
 }

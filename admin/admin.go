@@ -110,7 +110,7 @@ func (a *Admin) emit(event string, args ...any) error {
 	}
 	err := a.nsp.Emit(event, args...)
 	if err != nil {
-		a.log.Debug("socketio: admin: event not sent", "name", event, "err", err)
+		a.log.Debug("socketio: admin: event not sent", "name", event, "error", err)
 	}
 	return err
 }

@@ -55,7 +55,7 @@ func (a *Admin) admit(ctx context.Context, s *core.Socket) error {
 func (a *Admin) resume(ctx context.Context, id string) bool {
 	exists, err := a.opts.Store.Exists(ctx, id)
 	if err != nil {
-		a.log.Warn("socketio: admin: cannot look up a session", "event", "admin.store_failed", "err", err)
+		a.log.Warn("socketio: admin: cannot look up a session", "event", "admin.store_failed", "error", err)
 	}
 	return err == nil && exists
 }
@@ -75,7 +75,7 @@ func (a *Admin) login(ctx context.Context, s *core.Socket, c credentials) error 
 	id := rand.Text()
 	if err := a.opts.Store.Save(ctx, id, a.opts.SessionDuration); err != nil {
 		// The user is in, but has to log in again after a lost connection.
-		a.log.Warn("socketio: admin: cannot save a session", "event", "admin.store_failed", "err", err)
+		a.log.Warn("socketio: admin: cannot save a session", "event", "admin.store_failed", "error", err)
 		return nil
 	}
 	a.logins.Store(s, id)

@@ -151,7 +151,7 @@ func (a *Admin) allSockets(ctx context.Context) []json.RawMessage {
 func (a *Admin) fetch(ctx context.Context, n *core.Namespace) (out []socketInfo) {
 	all, err := n.FetchSockets(ctx)
 	if err != nil { // all has those of the nodes that answered
-		a.log.Warn("socketio: admin: sockets are missing", "event", "admin.fetch_failed", "nsp", n.Name(), "err", err)
+		a.log.Warn("socketio: admin: sockets are missing", "event", "admin.fetch_failed", "namespace", n.Name(), "error", err)
 	}
 	for _, r := range all {
 		out = append(out, describeSocket(n.Name(), r))

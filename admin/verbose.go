@@ -102,7 +102,7 @@ func (a *Admin) event(what string, s *core.Socket, name string, args core.Args) 
 	}
 	values, err := args.Values()
 	if err != nil {
-		a.log.Debug("socketio: admin: event not shown", "name", name, "err", err)
+		a.log.Debug("socketio: admin: event not shown", "name", name, "error", err)
 		return
 	}
 	_ = a.emit(what, s.Namespace().Name(), s.ID(), append([]any{name}, values...), now())

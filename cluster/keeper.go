@@ -179,6 +179,6 @@ func (p *Provider) twin(what, id string) {
 	p.mu.Unlock()
 	if !recent {
 		p.opts.Logger.Error("socketio: two nodes have the same id: messages between them are lost, give each its own", "event", "cluster.node_twin",
-			"what", what, "id", id)
+			"what", what, "node", id)
 	}
 }

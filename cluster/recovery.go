@@ -360,7 +360,7 @@ func (a *recovering) releaseLocked() {
 		a.doLocked(it)
 	}
 	a.host.Logger().Warn("socketio: the log does not answer: events are delivered without it, clients they are for will not be recovered", "event", "recovery.log_silent",
-		"nsp", a.ns, "events", len(list))
+		"namespace", a.ns, "events", len(list))
 }
 
 // end releases what the adapter owns, when what it has to say has been written or

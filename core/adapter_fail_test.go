@@ -49,7 +49,7 @@ func TestANamespaceWithoutAdapterRefusesItsClientsOnly(t *testing.T) {
 	r.join(t, "/d-fine")
 	equal(t, "others", c.Connected(), true)
 	logged := r.logs.find(slog.LevelError, "event", "adapter.open_failed")
-	if len(logged) != 1 || logged[0].attrs["nsp"] != "/d-broken" || logged[0].attrs["err"] != "backend away" {
+	if len(logged) != 1 || logged[0].attrs["namespace"] != "/d-broken" || logged[0].attrs["error"] != "backend away" {
 		t.Errorf("log has %v", logged)
 	}
 	f.healed.Store(true) // the next client gets a new attempt

@@ -156,7 +156,7 @@ func (c *client) forceClose(err error, flush bool) {
 func (c *client) violation(err error) {
 	c.srv.stats.protocolErrors.Add(1)
 	c.srv.stats.violated(err)
-	c.srv.log.Debug("socketio: bad packet", "event", "packet.refused", "remote", c.sess.Request().RemoteAddr(), "err", err)
+	c.srv.log.Debug("socketio: bad packet", "event", "packet.refused", "address", c.sess.Request().RemoteAddr(), "error", err)
 	c.forceClose(err, true)
 }
 
@@ -165,7 +165,7 @@ func (c *client) violation(err error) {
 func (c *client) send(t parser.Type, nsp string, data []byte) {
 	m, err := c.srv.encode(t, nsp, 0, false, data, nil)
 	if err != nil {
-		c.srv.log.Error("socketio: cannot encode a packet", "event", "packet.unencodable", "type", t.String(), "nsp", nsp, "err", err)
+		c.srv.log.Error("socketio: cannot encode a packet", "event", "packet.unencodable", "type", t.String(), "namespace", nsp, "error", err)
 		c.srv.work.Add(1)
 		go func() { // the caller may hold a lock that closing takes
 			defer c.srv.work.Done()

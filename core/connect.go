@@ -109,7 +109,7 @@ func (s *Socket) logTurn(text, event string, reason DisconnectReason) {
 	if !log.Enabled(context.Background(), slog.LevelDebug) {
 		return
 	}
-	log.LogAttrs(context.Background(), slog.LevelDebug, text, slog.String("event", event), slog.String("nsp", s.nsp.name),
+	log.LogAttrs(context.Background(), slog.LevelDebug, text, slog.String("event", event), slog.String("namespace", s.nsp.name),
 		slog.String("socket", s.id), slog.String("transport", s.Transport()), slog.String("reason", string(reason)))
 }
 

@@ -98,7 +98,7 @@ func (srv *Server) Drain(ctx context.Context, opts DrainOptions) (DrainReport, e
 	report := d.report()
 	srv.log.Info("socketio: drained", "event", "drain.done", "connections", report.Connections, "closed", report.Closed,
 		"forced", report.Forced, "left", report.Left, "flushed", report.Flushed, "saved", report.Saved, "tunnels", report.Tunnels,
-		"duration", report.Duration, "err", err)
+		"duration", report.Duration, "error", err)
 	return report, err
 }
 

@@ -131,19 +131,19 @@ func (srv *Server) failed(what string, nsp *Namespace, err error) {
 		srv.stats.panics.Add(1)
 		nsp.group.panics.Add(1)
 		srv.log.Error("socketio: handler panicked", "event", "handler.panic",
-			"what", what, "nsp", nsp.name, "panic", fmt.Sprint(e.value), "stack", string(e.stack))
+			"what", what, "namespace", nsp.name, "panic", fmt.Sprint(e.value), "stack", string(e.stack))
 	case *argumentError:
 		srv.stats.badArguments.Add(1)
-		srv.log.Debug("socketio: event argument refused", "event", "event.bad_argument", "what", what, "nsp", nsp.name, "err", e.err)
+		srv.log.Debug("socketio: event argument refused", "event", "event.bad_argument", "what", what, "namespace", nsp.name, "error", e.err)
 	default:
 		if errors.Is(err, ErrDisconnected) {
-			srv.log.Debug("socketio: the client has gone", "event", "handler.client_gone", "what", what, "nsp", nsp.name, "err", err)
+			srv.log.Debug("socketio: the client has gone", "event", "handler.client_gone", "what", what, "namespace", nsp.name, "error", err)
 			return
 		}
 		srv.stats.handlerErrors.Add(1)
 		nsp.group.handlerErrors.Add(1)
 		srv.log.LogAttrs(context.Background(), slog.LevelWarn, "socketio: handler failed",
-			slog.String("event", "handler.error"), slog.String("what", what), slog.String("nsp", nsp.name), slog.Any("err", err))
+			slog.String("event", "handler.error"), slog.String("what", what), slog.String("namespace", nsp.name), slog.Any("error", err))
 	}
 }
 

@@ -65,7 +65,7 @@ func TestFailuresOfUserCodeAreLoggedAndDisconnectNobody(t *testing.T) {
 				ack(t, c.Socket, "after")
 				st := r.Stats()
 				equal(t, "failures", st.HandlerErrors+st.HandlerPanics, 1)
-				level, event, text := slog.LevelWarn, "handler.error", "err"
+				level, event, text := slog.LevelWarn, "handler.error", "error"
 				if kind == "panics" {
 					level, event, text = slog.LevelError, "handler.panic", "panic"
 					equal(t, "HandlerPanics", st.HandlerPanics, 1)

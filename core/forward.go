@@ -103,7 +103,7 @@ func (srv *Server) drainForwarder(ctx context.Context) {
 	}
 	if err := srv.opts.Forwarder.Drain(ctx); err != nil {
 		srv.log.LogAttrs(ctx, slog.LevelWarn, "socketio: other nodes were not told that this one drains",
-			slog.String("event", "forward.drain_failed"), slog.Any("err", err))
+			slog.String("event", "forward.drain_failed"), slog.Any("error", err))
 	}
 }
 

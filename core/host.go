@@ -104,7 +104,7 @@ func (d *delivery) encode() (err error) {
 	d.msg, err = d.n.srv.encode(parser.Event, d.n.name, id, d.ack != nil, d.p.Data, d.p.Attachments)
 	if err != nil { // which an adapter has nowhere to return to from a broadcast
 		d.fails = true
-		d.n.srv.log.Warn("socketio: event not sent", "event", "packet.unencodable", "nsp", d.n.name, "err", err)
+		d.n.srv.log.Warn("socketio: event not sent", "event", "packet.unencodable", "namespace", d.n.name, "error", err)
 		return err
 	}
 	if d.n.listensToSent() {

@@ -218,7 +218,7 @@ func (c *client) claim(n *Namespace, auth json.RawMessage) *lease {
 	claim, err := n.claim(c, r)
 	if err != nil {
 		c.srv.restores.failed.Add(1)
-		c.srv.log.Debug("socketio: session not recovered", "event", "session.lost", "nsp", n.name, "err", err)
+		c.srv.log.Debug("socketio: session not recovered", "event", "session.lost", "namespace", n.name, "error", err)
 		return newLease()
 	}
 	return &lease{pid: r.pid, claim: claim}

@@ -82,7 +82,7 @@ func (n *Namespace) open(ctx context.Context) {
 	h := &host{n}
 	n.adapter, n.openErr = n.srv.provider.Open(ctx, h)
 	if n.openErr != nil {
-		n.srv.log.Error("socketio: cannot open the adapter", "event", "adapter.open_failed", "nsp", n.name, "err", n.openErr)
+		n.srv.log.Error("socketio: cannot open the adapter", "event", "adapter.open_failed", "namespace", n.name, "error", n.openErr)
 		n.adapter = memory.New(h, memory.Options{})
 	}
 }
@@ -199,7 +199,7 @@ func (n *Namespace) collectLocked() {
 		ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 		defer cancel()
 		if err := n.adapter.Close(ctx); err != nil {
-			srv.log.Warn("socketio: cannot close the adapter", "event", "adapter.close_failed", "nsp", n.name, "err", err)
+			srv.log.Warn("socketio: cannot close the adapter", "event", "adapter.close_failed", "namespace", n.name, "error", err)
 		}
 		srv.mu.Lock()
 		delete(srv.namespaces, n.name)

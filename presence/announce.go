@@ -78,7 +78,7 @@ func (p *Presence) announce() {
 				continue
 			}
 			if err := p.bus.tell(p.opts.Event, e); err != nil {
-				p.log.Debug("socketio: presence: clients were not told", slog.String("event", "presence.tell_failed"), slog.Any("err", err))
+				p.log.Debug("socketio: presence: clients were not told", slog.String("event", "presence.tell_failed"), slog.Any("error", err))
 			}
 		}
 	}

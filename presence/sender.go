@@ -220,7 +220,7 @@ func (p *Presence) send(m *message) {
 	m.V, m.From, m.Node = wireVersion, p.self.id, p.node
 	payload, err := json.Marshal(m)
 	if err != nil { // meta was encoded before; this is a bug
-		p.log.Error("socketio: presence: message not sent", slog.String("event", "presence.encode_failed"), slog.Any("err", err))
+		p.log.Error("socketio: presence: message not sent", slog.String("event", "presence.encode_failed"), slog.Any("error", err))
 		return
 	}
 	if m.Kind == kindDelta {

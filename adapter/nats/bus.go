@@ -273,7 +273,7 @@ func (b *bus) run(ctx context.Context) {
 func (b *bus) gap(g Gap) {
 	b.dropped.Add(g.Dropped)
 	b.opts.Logger.Warn("socketio: nats: messages of other nodes may have been missed", "event", "adapter.gap", "kind", string(g.Kind),
-		"from", g.From, "to", g.To, "missing", g.Dropped, "reason", g.Reason)
+		"missing_since", g.From, "away", g.To.Sub(g.From), "dropped", g.Dropped, "reason", g.Reason)
 	if b.opts.OnGap != nil {
 		b.opts.OnGap(g)
 	}

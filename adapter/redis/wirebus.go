@@ -229,7 +229,7 @@ var errTooLarge = errors.New("message is larger than 16 MiB")
 
 func (b *wireBus) reject(to *member, where string, err error) {
 	b.malformed.Add(1)
-	b.opts.Logger.Debug("socketio: redis: dropped a message", "event", "adapter.message_refused", "namespace", to.Namespace, "from", where, "error", err)
+	b.opts.Logger.Debug("socketio: redis: dropped a message", "event", "adapter.message_refused", "namespace", to.Namespace, "source", where, "error", err)
 }
 
 func (b *wireBus) overrun(g Gap) {
@@ -240,7 +240,7 @@ func (b *wireBus) overrun(g Gap) {
 }
 
 func (b *wireBus) failover(g Gap) {
-	b.opts.Logger.Warn("socketio: redis: the master changed, messages may be missed", "missing_since", g.From)
+	b.opts.Logger.Warn("socketio: redis: the master changed, messages may be missed", "event", "adapter.failover", "missing_since", g.From)
 	if b.opts.OnGap != nil {
 		b.opts.OnGap(g)
 	}

@@ -229,7 +229,7 @@ func (f *Forwarder) refuse(w http.ResponseWriter, r *http.Request, h *hop, why R
 	count(refusals[:], f.count.refused[:], why)
 	if why == Expired && f.skew.allow() {
 		f.node.Logger.LogAttrs(r.Context(), slog.LevelWarn, "socketio: forwarded request refused: it is too old, or the clocks of the nodes are apart",
-			slog.String("event", "forward.clock_skew"), slog.String("from", h.From),
+			slog.String("event", "forward.clock_skew"), slog.String("node", h.From),
 			slog.Duration("age", time.Since(time.UnixMilli(h.At))))
 	}
 	f.node.Logger.LogAttrs(r.Context(), slog.LevelDebug, "socketio: forwarded request refused",
@@ -323,7 +323,7 @@ func (f *Forwarder) fail(why Failure) { count(failures[:], f.count.failed[:], wh
 // complain logs an operator's problem, at most one line in 10 s.
 func (f *Forwarder) complain(ctx context.Context, text, event, node string, err error) {
 	if f.log.allow() {
-		f.node.Logger.LogAttrs(ctx, slog.LevelWarn, text, slog.String("event", event), slog.String("node", node), slog.Any("err", err))
+		f.node.Logger.LogAttrs(ctx, slog.LevelWarn, text, slog.String("event", event), slog.String("node", node), slog.Any("error", err))
 	}
 }
 

@@ -67,7 +67,7 @@ func (f *Forwarder) reportLease(err error) {
 		return
 	}
 	f.node.Logger.LogAttrs(f.ctx, slog.LevelWarn, "socketio: the registry of nodes is away: nodes that start now cannot be reached, others can",
-		slog.String("event", "forward.registry_down"), slog.Any("err", err))
+		slog.String("event", "forward.registry_down"), slog.Any("error", err))
 }
 
 // Drain tells the other nodes that this one takes no new sessions. Its sessions are

@@ -174,7 +174,7 @@ func (f *Forwarder) noHijack(w http.ResponseWriter, r *http.Request, err error) 
 	f.fail(NoHijack)
 	if f.hijack.allow() {
 		f.node.Logger.LogAttrs(r.Context(), slog.LevelError, "socketio: a WebSocket cannot be forwarded: the ResponseWriter hides Hijack; give its type an Unwrap method",
-			slog.String("event", "forward.no_hijack"), slog.Any("err", err))
+			slog.String("event", "forward.no_hijack"), slog.Any("error", err))
 	}
 	w.WriteHeader(http.StatusInternalServerError)
 }

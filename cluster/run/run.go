@@ -107,7 +107,7 @@ func Serve(ctx context.Context, config Config) error {
 	case err = <-failed:
 		failed <- http.ErrServerClosed
 		err = fmt.Errorf("socketio: run: %w", err)
-		c.Logger.Error("socketio: cannot serve", "event", "server.failed", "err", err)
+		c.Logger.Error("socketio: cannot serve", "event", "server.failed", "error", err)
 	case sig := <-signals:
 		c.Logger.Info("socketio: stopping", "event", "server.stop", "signal", sig.String())
 	case <-ctx.Done():

@@ -96,7 +96,7 @@ func (srv *Server) serveStream(w http.ResponseWriter, r *http.Request, accept Ac
 		err = srv.openStream(r, c, first, began)
 	}
 	if err != nil {
-		srv.opts.Logger.DebugContext(r.Context(), "socketio: stream refused", "err", err)
+		srv.opts.Logger.DebugContext(r.Context(), "socketio: stream refused", "error", err)
 		if c.st != nil {
 			_ = c.st.Close("")
 		}
