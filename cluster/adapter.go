@@ -118,6 +118,9 @@ func (a *Adapter) publish(m *Message) error {
 func (a *Adapter) extend(m *Message) {
 	if a.epoch != 0 {
 		m.Ext.Version, m.Ext.Epoch = ExtVersion, a.epoch
+		if m.Packet != nil {
+			m.Ext.Sent = time.Now().UnixMicro()
+		}
 	}
 }
 

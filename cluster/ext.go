@@ -26,6 +26,9 @@ type Ext struct {
 	Seq uint64
 	// Scope says which messages Seq counts.
 	Scope Scope
+	// Sent is when the sender queued a message with a packet for the bus, by its own
+	// clock, in microseconds since 1970; 0 where it does not say.
+	Sent int64
 	// Name is the sender's Host.Node, in heartbeats.
 	Name string
 	// Every is how soon the next heartbeat follows, in heartbeats.

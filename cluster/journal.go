@@ -277,7 +277,7 @@ func (j *journal) trimLocked() {
 // strayLocked delivers an event without a number. Who was away when it came cannot
 // know whether it was for them. The caller holds j.order.
 func (j *journal) strayLocked(m *Message) {
-	j.a.p.received[m.Kind].Add(1)
+	j.a.p.arrived(m)
 	if m.Packet == nil {
 		return
 	}

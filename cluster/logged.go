@@ -73,7 +73,7 @@ func (a *recovering) lost() {
 
 // read delivers an event of another node.
 func (a *recovering) read(m *Message, at adapter.Offset) {
-	a.p.received[m.Kind].Add(1)
+	a.p.arrived(m)
 	if !a.isFresh(m, at) { // added twice: the first one counts
 		a.p.duplicates.Add(1)
 		a.pass(m, at)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/socketfleet/socketfleet/adapter"
+	"github.com/socketfleet/socketfleet/internal/hist"
 )
 
 // Provider makes the adapters of one node that share a Bus.
@@ -27,6 +28,8 @@ type Provider struct {
 	wake chan struct{} // capacity 1: connections are to be cut
 
 	received [256]atomic.Uint64 // by Kind
+	lags     *hist.Recorder     // of received messages with an Ext.Sent
+	early    atomic.Uint64
 	late     atomic.Uint64
 
 	gaps                                         gaps
@@ -57,6 +60,7 @@ func NewProvider(bus Bus, opts Options) *Provider {
 		replies:  &replier{bus: bus, out: newReplybox(&opts)},
 		stop:     stop,
 		wake:     make(chan struct{}, 1),
+		lags:     hist.NewDurations(),
 		adapters: make(map[*Adapter]struct{}),
 		journals: make(map[adapter.NodeID]*journal),
 	}
@@ -242,6 +246,14 @@ type Stats struct {
 	// BatchSizes is how many messages each successful publication held, and
 	// PublishDurations how long it took.
 	BatchSizes, PublishDurations Histogram
+	// Lags is how long received messages took from the emit on their node to this one,
+	// by the clocks of the two: those of nodes that send Ext.Sent, without answers.
+	// Early counts those that came, by these clocks, before they were sent; they are in
+	// Lags as zero.
+	Lags  Histogram
+	Early uint64
+	// Measures are those of the bus; nil when it has none.
+	Measures *Measures
 }
 
 // Stats returns a snapshot.
@@ -269,6 +281,12 @@ func (p *Provider) Stats() Stats {
 
 		BatchSizes:       p.pub.sizes.Snapshot(),
 		PublishDurations: p.pub.durations.Snapshot(),
+		Lags:             p.lags.Snapshot(),
+		Early:            p.early.Load(),
+	}
+	if m, ok := p.bus.(Meter); ok {
+		measures := m.Measure()
+		s.Measures = &measures
 	}
 	for i := range p.received {
 		n := p.received[i].Load()

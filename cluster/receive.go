@@ -19,7 +19,7 @@ func (a *Adapter) receive(m *Message, at adapter.Offset) {
 		a.own(m)
 		return
 	}
-	a.p.received[m.Kind].Add(1)
+	a.p.arrived(m)
 	if !a.isFresh(m, at) {
 		a.p.duplicates.Add(1)
 		return

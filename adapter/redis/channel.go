@@ -114,5 +114,6 @@ func leadingText(s string) string {
 	return s[at : at+n]
 }
 
-// probePayload is a message no node decodes: an array of nothing.
+// probePayload is how a message begins that no node decodes: an array of nothing.
+// Behind it stands when it was sent.
 var probePayload = msgp.AppendArrayHeader(nil, 0)

@@ -10,6 +10,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/socketfleet/socketfleet/adapter"
+	"github.com/socketfleet/socketfleet/internal/hist"
 )
 
 // How often the place of every channel is checked on Redis Cluster: as a rule,
@@ -42,6 +43,8 @@ type channelSet struct {
 	wake   chan struct{}                             // capacity 1
 	ended  chan struct{}                             // closed when run returns
 	linger time.Duration
+	trips  *hist.Recorder // of probes
+	epoch  time.Time      // what probes count from
 
 	// Owned by the goroutine of run.
 	urgent  time.Time // until then checks come often
@@ -70,6 +73,8 @@ func newChannelSet(l *link, kind topicKind, o *Options, handle func(to *member, 
 		wake:    make(chan struct{}, 1),
 		ended:   make(chan struct{}),
 		linger:  lingerTime,
+		trips:   hist.NewDurations(),
+		epoch:   time.Now(),
 		idle:    make(map[topic]time.Time),
 		entries: make(map[topic]*entry),
 		dirty:   make(map[topic]*entry),
@@ -240,10 +245,21 @@ func (s *channelSet) receive(h *home, m *goredis.Message) {
 	if e != nil && e.home == h {
 		to = e.to
 	}
+	probe := e == nil && m.Channel == h.probe
 	s.mu.Unlock()
+	if probe {
+		s.returned(m.Payload)
+	}
 	for _, member := range to {
 		s.handle(member, m.Channel, m.Payload)
 	}
+}
+
+// len returns how many topics there are, with those of probes.
+func (s *channelSet) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.entries) + len(s.homes)
 }
 
 // health sums up the connections: up when all are.

@@ -2,8 +2,11 @@ package redis
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -103,19 +106,28 @@ func (s *channelSet) sendProbe(ctx context.Context, h *home) error {
 	s.mu.Lock()
 	name := h.probe
 	s.mu.Unlock()
+	payload := binary.BigEndian.AppendUint64(slices.Clip(probePayload), uint64(time.Since(s.epoch)))
 	var err error
 	switch {
 	case s.kind == plain:
-		err = s.link.publish(ctx, name, probePayload)
+		err = s.link.publish(ctx, name, payload)
 	case h.client != nil:
-		err = h.client.SPublish(ctx, name, probePayload).Err()
+		err = h.client.SPublish(ctx, name, payload).Err()
 	default:
-		err = s.link.single.SPublish(ctx, name, probePayload).Err()
+		err = s.link.single.SPublish(ctx, name, payload).Err()
 	}
 	if err != nil {
 		return fmt.Errorf("socketio: redis: probe: %w", err)
 	}
 	return nil
+}
+
+// returned measures how long a probe was on its way.
+func (s *channelSet) returned(payload string) {
+	if sent, ok := strings.CutPrefix(payload, string(probePayload)); ok && len(sent) == 8 {
+		took := time.Since(s.epoch) - time.Duration(binary.BigEndian.Uint64([]byte(sent)))
+		s.trips.Observe(int64(max(took, 0)))
+	}
 }
 
 // checkProbes replaces the probes that are not at home any more.

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/socketfleet/socketfleet/cluster"
 )
 
 // Bounds of what waits to be decoded, for all workers together.
@@ -67,6 +69,17 @@ func (in *intake[P]) pushWait(ctx context.Context, p P) error {
 
 func (in *intake[P]) worker(p P) *worker[P] {
 	return in.workers[maphash.String(in.seed, p.group())%uint64(len(in.workers))]
+}
+
+// queues returns how full the queue of each worker is.
+func (in *intake[P]) queues() []cluster.Queue {
+	list := make([]cluster.Queue, len(in.workers))
+	for i, w := range in.workers {
+		w.mu.Lock()
+		list[i] = cluster.Queue{Messages: len(w.queue), MaxMessages: w.maxCount, Bytes: w.bytes, MaxBytes: w.maxBytes}
+		w.mu.Unlock()
+	}
+	return list
 }
 
 // start runs the workers until ctx is done.

@@ -74,6 +74,13 @@ func (s *streamSet) wait(ctx context.Context, namespace string) error {
 	}
 }
 
+// len returns how many streams are read.
+func (s *streamSet) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.readers)
+}
+
 // health sums up the readers: up when all are.
 func (s *streamSet) health() adapter.Health {
 	s.mu.Lock()

@@ -24,6 +24,9 @@ const (
 	maxBackOff = 2 * time.Second
 )
 
+// measureInterval is the time between probes of a connection that is not silent.
+const measureInterval = 15 * time.Second
+
 // subscribeChunk bounds the topics of one command.
 const subscribeChunk = 256
 
@@ -280,8 +283,9 @@ type watch struct {
 	pulse chan struct{} // asks for a probe
 	sent  int           // probes since something was heard
 
-	checked time.Time // the last check
-	awake   time.Time // since when checks have come in time
+	measured time.Time // the last probe that was sent without need
+	checked  time.Time // the last check
+	awake    time.Time // since when checks have come in time
 }
 
 // check returns why the connection is to be given up. After idle of silence it
@@ -301,6 +305,7 @@ func (w *watch) check(now time.Time) error {
 	switch due := w.s.idle + time.Duration(w.sent)*w.s.idle/2; {
 	case silent < w.s.idle:
 		w.sent = 0
+		w.measure(now)
 	case silent < due:
 	case w.sent == 2:
 		w.s.count(func(h *adapter.Health) { h.ProbeFailures++ })
@@ -310,12 +315,29 @@ func (w *watch) check(now time.Time) error {
 			w.s.count(func(h *adapter.Health) { h.ProbeFailures++ })
 		}
 		w.sent++
-		select {
-		case w.pulse <- struct{}{}:
-		default:
-		}
+		w.pulseOnce()
 	}
 	return nil
+}
+
+// measure sends a probe now and then although all is well, because those that are
+// needed only tell how the backend does when it has nothing to do.
+func (w *watch) measure(now time.Time) {
+	switch {
+	case w.measured.IsZero():
+		w.measured = now
+	case now.Sub(w.measured) >= measureInterval:
+		w.measured = now
+		w.pulseOnce()
+	}
+}
+
+// pulseOnce asks for a probe.
+func (w *watch) pulseOnce() {
+	select {
+	case w.pulse <- struct{}{}:
+	default:
+	}
 }
 
 // running returns for how long checks have come in time. Silence before that

@@ -62,6 +62,7 @@ var (
 	_ cluster.Layout         = (*wireBus)(nil)
 	_ cluster.GapReporter    = (*wireBus)(nil)
 	_ cluster.Vault          = (*wireBus)(nil)
+	_ cluster.Meter          = (*wireBus)(nil)
 )
 
 func newWireBus(l *link, kind topicKind, o Options, release func() error) *wireBus {
@@ -258,6 +259,15 @@ func (b *wireBus) Health() cluster.BusHealth {
 	}
 	h.Received, h.Dropped = b.received.Load(), b.in.dropped.Load()
 	return h
+}
+
+// Measure implements cluster.Meter.
+func (b *wireBus) Measure() cluster.Measures {
+	m := cluster.Measures{Subscriptions: b.set.len(), Inbound: b.in.queues(), RoundTrips: b.set.trips.Snapshot()}
+	if b.streams != nil {
+		m.Subscriptions += b.streams.len()
+	}
+	return m
 }
 
 // Close implements cluster.Bus.

@@ -14,8 +14,9 @@ import (
 // An extension is one string. It ends with 18 characters of fixed meaning: eight
 // of the epoch and eight of the number, each base64url of 48 bits, the scope and
 // the version, both a digit. Before them stands text that depends on the kind: for
-// packets the trace context, a space and the conflation key; for heartbeats the
-// milliseconds to the next one, a space and the name of the node.
+// packets the trace context, "@" and when it was sent in microseconds since 1970 as 11
+// digits of base 32, a space and the conflation key; for heartbeats the milliseconds to the next
+// one, a space and the name of the node.
 const (
 	extTail = 18
 
@@ -43,9 +44,12 @@ func Ext(m *cluster.Message) string {
 	case isBeat(m.Kind):
 		b = strconv.AppendInt(b, m.Ext.Every.Milliseconds(), 10)
 		b = append(append(b, ' '), m.Ext.Name...)
-	case m.Packet != nil && (m.Packet.Meta.Key != "" || m.Packet.Meta.Trace != ""):
+	case m.Packet != nil && (m.Packet.Meta.Key != "" || m.Packet.Meta.Trace != "" || m.Ext.Sent != 0):
 		if trace := m.Packet.Meta.Trace; len(trace) <= maxExtText/2 && !strings.Contains(trace, " ") {
 			b = append(b, trace...)
+		}
+		if m.Ext.Sent != 0 {
+			b = appendSent(b, m.Ext.Sent)
 		}
 		b = append(b, ' ')
 		if key := m.Packet.Meta.Key; len(key) <= maxExtText/2 {
@@ -103,8 +107,43 @@ func ReadExt(m *cluster.Message, s string) {
 			m.Ext.Every, m.Ext.Name = time.Duration(min(ms, maxTimeout))*time.Millisecond, second
 		}
 	case m.Packet != nil:
-		m.Packet.Meta.Trace, m.Packet.Meta.Key = first, second
+		m.Packet.Meta.Trace, m.Ext.Sent = cutSent(first)
+		m.Packet.Meta.Key = second
 	}
+}
+
+// A time is "@" and sentDigits digits of sentBits bits each.
+const (
+	sentDigits = 11
+	sentBits   = 5
+	digits     = "0123456789abcdefghijklmnopqrstuv"
+)
+
+func appendSent(b []byte, us int64) []byte {
+	b = append(b, '@')
+	for shift := (sentDigits - 1) * sentBits; shift >= 0; shift -= sentBits {
+		b = append(b, digits[us>>shift&(1<<sentBits-1)])
+	}
+	return b
+}
+
+// cutSent cuts the time off the end of s; without one it returns s and 0.
+func cutSent(s string) (rest string, us int64) {
+	at := len(s) - sentDigits - 1
+	if at < 0 || s[at] != '@' {
+		return s, 0
+	}
+	for i := at + 1; i < len(s); i++ {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9':
+			us = us<<sentBits | int64(c-'0')
+		case c >= 'a' && c <= 'v':
+			us = us<<sentBits | int64(c-'a'+10)
+		default:
+			return s, 0
+		}
+	}
+	return s[:at], us
 }
 
 func isBeat(k cluster.Kind) bool {

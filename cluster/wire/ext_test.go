@@ -11,6 +11,8 @@ import (
 func TestExtensionsComeBack(t *testing.T) {
 	t.Parallel()
 	x := cluster.Ext{Version: 1, Epoch: 1<<48 - 2, Seq: 1 << 40, Scope: cluster.ScopeRoom}
+	sent := x
+	sent.Sent = 1_790_000_000_123_456
 	beat := x
 	beat.Name, beat.Every = "web 1", 5*time.Second
 	withMeta := packet(`["e",1]`)
@@ -19,6 +21,8 @@ func TestExtensionsComeBack(t *testing.T) {
 		{Kind: cluster.Heartbeat, Ext: beat},
 		{Kind: cluster.AdapterClose, Ext: x},
 		{Kind: cluster.Broadcast, Packet: withMeta, Ext: x},
+		{Kind: cluster.Broadcast, Packet: withMeta, Ext: sent},
+		{Kind: cluster.ServerSideEmit, Packet: packet(`["e"]`), Ext: sent},
 		{Kind: cluster.ServerSideEmit, Packet: packet(`["e"]`), Ext: x},
 	} {
 		m.From, m.Namespace = self, "/"
@@ -62,10 +66,45 @@ func TestForeignExtensionsDoNoHarm(t *testing.T) {
 	}
 }
 
+func TestTimesThatAreNoneAreNotRead(t *testing.T) {
+	t.Parallel()
+	const day = 1_790_000_000_123_456
+	good := string(appendSent(nil, day))
+	for in, want := range map[string]struct {
+		rest string
+		us   int64
+	}{
+		good:              {"", day},
+		"trace" + good:    {"trace", day},
+		"":                {"", 0},
+		"@":               {"@", 0},
+		good[1:]:          {good[1:], 0},
+		good[:11]:         {good[:11], 0},
+		good + "0":        {good + "0", 0},
+		good[:11] + "V":   {good[:11] + "V", 0},
+		"@vvvvvvvvvvv":    {"", 1<<55 - 1},
+		"a@b" + good + "": {"a@b", day},
+	} {
+		if rest, us := cutSent(in); rest != want.rest || us != want.us {
+			t.Errorf("%q = %q, %d; want %q, %d", in, rest, us, want.rest, want.us)
+		}
+	}
+}
+
 func TestTypesOfTheFutureAreTakenAndSayNothing(t *testing.T) {
 	t.Parallel()
 	m, err := Decode([]byte(`{"type":99,"data":7,"uid":"u","nsp":"/"}`))
 	if err != nil || m.Kind != 0 || m.From != "u" || m.Namespace != "/" {
 		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+func BenchmarkExt(b *testing.B) {
+	m := &cluster.Message{Kind: cluster.Broadcast, Packet: packet(`["e"]`), Ext: cluster.Ext{Version: 1, Epoch: 5, Seq: 7, Sent: 1_790_000_000_123_456}}
+	var back cluster.Message
+	b.ReportAllocs()
+	for b.Loop() {
+		back.Packet = m.Packet
+		ReadExt(&back, Ext(m))
 	}
 }
