@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -49,6 +50,19 @@ type Session struct {
 // ErrNoSession is returned for a session that does not exist, has expired, is
 // being resumed by another connection, or whose missed packets are not all known.
 var ErrNoSession = errors.New("socketio: session cannot be recovered")
+
+// The following match ErrNoSession and tell why, where it is not that the session
+// does not exist, has expired or is being resumed.
+var (
+	// ErrSessionTrimmed says that what the client missed is not all kept, or more than
+	// is replayed.
+	ErrSessionTrimmed = fmt.Errorf("%w: what it missed is not all there", ErrNoSession)
+	// ErrSessionOffset says that the offset is not one of this log, of which there is a
+	// new one when its keeper has started again.
+	ErrSessionOffset = fmt.Errorf("%w: its offset is of another log", ErrNoSession)
+	// ErrSessionStore says that where sessions or packets are kept does not answer.
+	ErrSessionStore = fmt.Errorf("%w: its store does not answer", ErrNoSession)
+)
 
 // SessionStore is implemented by adapters that can resume sessions, where their
 // host has recovery on.
@@ -99,6 +113,8 @@ type Claim interface {
 	// the adapter; m gets every later packet after that, none twice and none left
 	// out. After an error m is no member and its connection should be closed.
 	Resume(m Member, ready func(), rooms ...Room) error
+	// Missed returns how many packets Resume has queued.
+	Missed() int
 	// Confirm ends the session: the client is back, or must not come back.
 	Confirm()
 	// Release makes the session available again until it expires.

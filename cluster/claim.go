@@ -29,7 +29,7 @@ type claim struct {
 	missed  []missed       // up to the fence
 	seen    map[sender]bool
 	live    []missed // read since Claim began
-	packets int
+	packets int // all that is for the client, once resumed
 	bytes   int64
 
 	resumed, settled bool
@@ -50,7 +50,7 @@ type missed struct {
 
 var _ adapter.Claim = (*claim)(nil)
 
-var errTooMuch = fmt.Errorf("%w: it missed more than is replayed", adapter.ErrNoSession)
+var errTooMuch = fmt.Errorf("%w: it missed more than is replayed", adapter.ErrSessionTrimmed)
 
 // Claim implements adapter.SessionStore. The session is taken from its store, so
 // that only one connection gets it, and put back if it cannot be resumed. The
@@ -58,7 +58,7 @@ var errTooMuch = fmt.Errorf("%w: it missed more than is replayed", adapter.ErrNo
 // events are those this node delivers anyway.
 func (a *recovering) Claim(ctx context.Context, pid string, offset adapter.Offset) (adapter.Claim, error) {
 	if offset != "" && !a.log.ValidOffset(offset) {
-		return nil, fmt.Errorf("%w: not an offset", adapter.ErrNoSession)
+		return nil, adapter.ErrSessionOffset
 	}
 	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
@@ -80,10 +80,13 @@ func (a *recovering) Claim(ctx context.Context, pid string, offset adapter.Offse
 
 // noSession makes every reason one to start a new session.
 func noSession(err error) error {
-	if errors.Is(err, adapter.ErrNoSession) {
+	switch {
+	case errors.Is(err, adapter.ErrNoSession):
 		return err
+	case errors.Is(err, ErrTrimmed):
+		return fmt.Errorf("%w: %w", adapter.ErrSessionTrimmed, err)
 	}
-	return fmt.Errorf("%w: %w", adapter.ErrNoSession, err)
+	return fmt.Errorf("%w: %w", adapter.ErrSessionStore, err)
 }
 
 // register lets c gather events, and ends what this node knew of the session: also
@@ -113,7 +116,7 @@ func (c *claim) read(ctx context.Context, offset adapter.Offset) error {
 	}
 	var ok bool
 	if c.from, ok = c.s.start(a.log, offset); !ok {
-		return fmt.Errorf("%w: unknown offset", adapter.ErrNoSession)
+		return fmt.Errorf("%w: what lies behind its offset cannot be told", adapter.ErrSessionTrimmed)
 	}
 	if a.journal != nil {
 		if err := a.journal.await(ctx, c.from, c.s.Pos); err != nil {
@@ -147,7 +150,7 @@ func (c *claim) read(ctx context.Context, offset adapter.Offset) error {
 // addMissed takes an entry of the log.
 func (c *claim) addMissed(m *Message, at adapter.Offset) error {
 	if m.Kind == Hole && selects(&m.Target, c.in) {
-		return fmt.Errorf("%w: the log may lack events", adapter.ErrNoSession)
+		return fmt.Errorf("%w: the log may lack events", adapter.ErrSessionTrimmed)
 	}
 	if m.Packet == nil || m.RequestID != "" || m.Target.Flags.Has(adapter.Volatile) || !selects(&m.Target, c.in) {
 		return nil
@@ -183,7 +186,7 @@ func (c *claim) passLocked(p *adapter.Packet, t *adapter.Target, at adapter.Offs
 		return
 	}
 	if at == "" {
-		c.why = fmt.Errorf("%w: it missed an event without offset", adapter.ErrNoSession)
+		c.why = fmt.Errorf("%w: one event has no offset", adapter.ErrSessionTrimmed)
 		return
 	}
 	c.live = append(c.live, missed{p, t.Flags, at})
@@ -252,6 +255,13 @@ func (c *claim) sendLocked(l *live) error {
 		}
 	}
 	return nil
+}
+
+// Missed implements adapter.Claim.
+func (c *claim) Missed() int {
+	c.a.mu.Lock()
+	defer c.a.mu.Unlock()
+	return c.packets
 }
 
 // Confirm implements adapter.Claim: the session is no longer stored, but as that

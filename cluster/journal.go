@@ -316,7 +316,7 @@ func (a *recovering) missedSome(at adapter.Offset) {
 		l.sentLocked("", a.pos)
 	}
 	for c := range a.claims {
-		c.why = fmt.Errorf("%w: events are missing", adapter.ErrNoSession)
+		c.why = fmt.Errorf("%w: events are missing", adapter.ErrSessionTrimmed)
 	}
 	a.pos = at
 }

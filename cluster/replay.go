@@ -88,7 +88,7 @@ func (j *journal) await(ctx context.Context, places ...adapter.Offset) error {
 		case <-ask.C:
 			j.behind(all, true)
 		case <-ctx.Done():
-			return fmt.Errorf("%w: this node has not got so far", adapter.ErrNoSession)
+			return fmt.Errorf("%w: this node has not got so far", adapter.ErrSessionStore)
 		}
 	}
 }

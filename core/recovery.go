@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/socketfleet/socketfleet/adapter"
+	"github.com/socketfleet/socketfleet/internal/hist"
 	"github.com/socketfleet/socketfleet/internal/sid"
 )
 
@@ -217,7 +218,7 @@ func (c *client) claim(n *Namespace, auth json.RawMessage) *lease {
 	}
 	claim, err := n.claim(c, r)
 	if err != nil {
-		c.srv.restores.failed.Add(1)
+		c.srv.restores.fail(err)
 		c.srv.log.Debug("socketio: session not recovered", "event", "session.lost", "namespace", n.name, "error", err)
 		return newLease()
 	}
@@ -231,7 +232,7 @@ func (n *Namespace) claim(c *client, r resumption) (adapter.Claim, error) {
 	}
 	if !n.srv.restores.allow(n.srv.opts.Recovery.MaxRestores) {
 		n.srv.stats.limit("restores")
-		return nil, adapter.ErrNoSession
+		return nil, errRestores
 	}
 	return store.Claim(c.sess.Context(), r.pid, r.offset)
 }
@@ -281,7 +282,7 @@ func (s *Socket) resume(rooms []Room) bool {
 	}
 	l.member = true
 	s.keep()
-	s.nsp.srv.restores.done.Add(1)
+	s.nsp.srv.restores.succeed(l.claim.Missed())
 	return true
 }
 
@@ -354,7 +355,8 @@ func savedData[T any](d *socketData) (v T, ok bool) {
 
 // restoreGate counts the recoveries and bounds them per second.
 type restoreGate struct {
-	done, failed atomic.Uint64
+	results [len(recoveryResults)]atomic.Uint64
+	packets *hist.Recorder // that recovered clients had missed
 
 	mu     sync.Mutex // guards the following; leaf lock
 	second time.Time

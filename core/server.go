@@ -13,6 +13,7 @@ import (
 	"github.com/socketfleet/socketfleet/adapter"
 	_ "github.com/socketfleet/socketfleet/adapter/memory" // registers memory://, the default
 	"github.com/socketfleet/socketfleet/internal/engineio"
+	"github.com/socketfleet/socketfleet/internal/hist"
 	"github.com/socketfleet/socketfleet/internal/parser"
 	"github.com/socketfleet/socketfleet/internal/sid"
 )
@@ -74,6 +75,7 @@ func New(ctx context.Context, opts *Options) (*Server, error) {
 		limits:     parser.Limits{MaxAttachments: o.MaxAttachments, MaxDepth: o.MaxDepth, MaxTokens: o.MaxTokens, MaxBytes: int(o.MaxPayload)},
 	}
 	srv.every.srv = srv
+	srv.restores.packets = hist.NewSizes()
 	engine := o.engine()
 	engine.OnConnectionError = srv.engineRefused
 	engine.Use = srv.tracedUse(o.Use)

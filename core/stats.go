@@ -30,6 +30,8 @@ type Stats struct {
 	ConnectTimeouts  uint64 // connections that joined no namespace in time
 	Recoveries       uint64 // sessions that clients resumed
 	RecoveryFailures uint64 // clients that wanted to, and got a new session
+	RecoveryResults  map[RecoveryResult]uint64
+	RecoveredPackets Histogram // what the clients that resumed had missed
 	VolatileDropped  uint64
 	Expired          uint64 // sockets disconnected by ExpireAt
 	Disconnects      map[DisconnectReason]uint64
@@ -95,13 +97,12 @@ func (srv *Server) Stats() Stats {
 		InboundOverflows: c.inboundOverflows.Load(),
 		ConnectTimeouts:  c.connectTimeouts.Load(),
 		VolatileDropped:  c.volatileDropped.Load(),
-		Recoveries:       srv.restores.done.Load(),
-		RecoveryFailures: srv.restores.failed.Load(),
 		Expired:          c.expired.Load(),
 		PendingAcks:      int(c.pendingAcks.Load()),
 		AckTimeouts:      c.ackTimeouts.Load(),
 		AdapterScheme:    srv.opts.scheme(),
 	}
+	srv.restores.snapshot(&out)
 	c.mu.Lock()
 	out.LimitsHit = cloneMap(c.limits)
 	c.mu.Unlock()

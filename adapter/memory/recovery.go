@@ -145,12 +145,15 @@ func (a *recovering) Claim(_ context.Context, pid string, offset adapter.Offset)
 	case time.Since(s.At) > a.opts.Window:
 		return nil, fmt.Errorf("%w: it has expired", adapter.ErrNoSession)
 	}
-	from, had, ok := s.start(&a.log, offset)
-	if !ok {
-		return nil, fmt.Errorf("%w: unknown offset", adapter.ErrNoSession)
+	if _, known := a.log.number(offset); offset != "" && !known {
+		return nil, adapter.ErrSessionOffset
 	}
-	if _, ok := a.missedLocked(s, from); !ok {
-		return nil, fmt.Errorf("%w: it missed more than is kept", adapter.ErrNoSession)
+	from, had, ok := s.start(&a.log, offset)
+	if ok {
+		_, ok = a.missedLocked(s, from)
+	}
+	if !ok {
+		return nil, adapter.ErrSessionTrimmed
 	}
 	s.claimed, s.had, s.from = true, had, from
 	a.claims[s.ID]++
@@ -170,6 +173,7 @@ type claim struct {
 
 	resumed bool
 	settled bool
+	missed  int
 }
 
 var _ adapter.Claim = (*claim)(nil)
@@ -192,8 +196,9 @@ func (c *claim) resume(m adapter.Member, ready func(), rooms []adapter.Room) err
 	c.endClaimLocked()
 	list, ok := a.missedLocked(c.s, c.from)
 	if !ok {
-		return fmt.Errorf("%w: it missed more than is kept", adapter.ErrNoSession)
+		return adapter.ErrSessionTrimmed
 	}
+	c.missed = len(list)
 	marks := sent{last: c.had}
 	for _, n := range list {
 		r := a.log.at(n)
@@ -210,6 +215,13 @@ func (c *claim) resume(m adapter.Member, ready func(), rooms []adapter.Room) err
 		e.sent = marks
 	}
 	return nil
+}
+
+// Missed implements adapter.Claim.
+func (c *claim) Missed() int {
+	c.a.mu.Lock()
+	defer c.a.mu.Unlock()
+	return c.missed
 }
 
 // endClaimLocked notes that the socket is a member, or will not be one.
