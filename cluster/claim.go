@@ -29,7 +29,7 @@ type claim struct {
 	missed  []missed       // up to the fence
 	seen    map[sender]bool
 	live    []missed // read since Claim began
-	packets int // all that is for the client, once resumed
+	packets int      // all that is for the client, once resumed
 	bytes   int64
 
 	resumed, settled bool

@@ -219,10 +219,12 @@ func (p *Provider) busHealth() adapter.Health {
 // Stats are counters since the start of a Provider, and gauges.
 type Stats struct {
 	Published       uint64 // messages the bus took, or gave up
-	PublishErrors   uint64 // attempts that failed
-	Dropped         uint64 // messages given up: volatile ones for space, old ones during an outage
-	Lost            uint64 // those of Dropped that were not volatile
-	Refused         uint64 // messages not queued: adapter.ErrQueueFull, or volatile without space
+	PublishedKinds  map[Kind]uint64
+	PublishErrors   uint64                    // attempts that failed
+	PublishFailures map[PublishFailure]uint64 // the same by why; all are in it
+	Dropped         uint64                    // messages given up: volatile ones for space, old ones during an outage
+	Lost            uint64                    // those of Dropped that were not volatile
+	Refused         uint64                    // messages not queued: adapter.ErrQueueFull, or volatile without space
 	QueueMessages   int
 	QueueBytes      int // estimated
 	ReplyErrors     uint64
@@ -260,8 +262,6 @@ type Stats struct {
 func (p *Provider) Stats() Stats {
 	out, rep := p.pub.out.stats(), p.replies.out.stats()
 	s := Stats{
-		Published:      p.pub.published.Load(),
-		PublishErrors:  p.pub.failures.Load(),
 		Dropped:        out.dropped,
 		Lost:           out.lost,
 		Refused:        out.refused,
@@ -288,6 +288,7 @@ func (p *Provider) Stats() Stats {
 		measures := m.Measure()
 		s.Measures = &measures
 	}
+	p.pub.counts(&s)
 	for i := range p.received {
 		n := p.received[i].Load()
 		if k := Kind(i); n > 0 && k.Known() {

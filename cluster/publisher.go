@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -25,8 +27,9 @@ type publisher struct {
 	out *outbox
 	log *slog.Logger
 
-	published, failures atomic.Uint64
-	sizes, durations    *hist.Recorder // of batches that were published
+	published        [256]atomic.Uint64 // by Kind
+	failures         [len(publishFailures)]atomic.Uint64
+	sizes, durations *hist.Recorder // of batches that were published
 
 	// Owned by the goroutine of run.
 	batch  []outgoing
@@ -77,14 +80,12 @@ func (p *publisher) publish(ctx context.Context) error {
 	if err == nil {
 		p.durations.Since(began)
 		p.sizes.Observe(int64(len(p.batch)))
-		p.published.Add(uint64(len(p.batch)))
-		p.out.sent(len(p.batch))
+		p.sent(len(p.batch))
 		return nil
 	}
-	p.failures.Add(1)
 	sent, permanent := progress(err, len(p.batch))
-	p.published.Add(uint64(sent))
-	p.out.sent(sent)
+	p.failures[slices.Index(publishFailures[:], failureOf(err, permanent))].Add(1)
+	p.sent(sent)
 	lost := 0
 	if permanent && sent < len(p.batch) {
 		p.out.drop(1)
@@ -98,6 +99,36 @@ func (p *publisher) publish(ctx context.Context) error {
 	return err
 }
 
+// sent counts the first n messages of the batch as published.
+func (p *publisher) sent(n int) {
+	for _, m := range p.msgs[:n] {
+		p.published[m.Kind].Add(1)
+	}
+	p.out.sent(n)
+}
+
+// PublishFailure says why an attempt to publish failed.
+type PublishFailure string
+
+const (
+	PublishTimeout     PublishFailure = "timeout"     // the backend took too long
+	PublishBackend     PublishFailure = "backend"     // it is away, or refused
+	PublishUnencodable PublishFailure = "unencodable" // the message has no form on the wire
+)
+
+var publishFailures = [...]PublishFailure{PublishTimeout, PublishBackend, PublishUnencodable}
+
+func failureOf(err error, permanent bool) PublishFailure {
+	var ne net.Error
+	switch {
+	case permanent:
+		return PublishUnencodable
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
+		return PublishTimeout
+	}
+	return PublishBackend
+}
+
 // progress reads from err how many of n messages were sent.
 func progress(err error, n int) (sent int, permanent bool) {
 	var pe *PublishError
@@ -105,6 +136,22 @@ func progress(err error, n int) (sent int, permanent bool) {
 		return 0, false
 	}
 	return min(max(pe.Sent, 0), n), pe.Permanent
+}
+
+// counts fills in what Stats says of publishing.
+func (p *publisher) counts(s *Stats) {
+	s.PublishedKinds = make(map[Kind]uint64)
+	for i := range p.published {
+		if n := p.published[i].Load(); n > 0 {
+			s.PublishedKinds[Kind(i)] = n
+			s.Published += n
+		}
+	}
+	s.PublishFailures = make(map[PublishFailure]uint64, len(publishFailures))
+	for i, f := range publishFailures {
+		s.PublishFailures[f] = p.failures[i].Load()
+		s.PublishErrors += s.PublishFailures[f]
+	}
 }
 
 // report logs a failure, at most once per logEvery.

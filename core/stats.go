@@ -55,6 +55,13 @@ type Stats struct {
 // EngineStats are the counters of the Engine.IO layer.
 type EngineStats = engineio.Stats
 
+// Traffic is what one transport has carried in one direction.
+type Traffic = engineio.Traffic
+
+// TypeInvalid is, in Traffic.Packets, the type of what a client sent and is no
+// packet.
+const TypeInvalid = engineio.TypeInvalid
+
 // counters are what the server counts itself.
 type counters struct {
 	events, handlerErrors, panics, badArguments                 atomic.Uint64

@@ -318,8 +318,13 @@ func TestVolatileOverPolling(t *testing.T) {
 	if resp := recvFrom(t, "GET", get); resp.body != "4sent" {
 		t.Errorf("%q", resp.body)
 	}
-	if n := p.srv.Stats().VolatileDropped; n != 1 {
-		t.Errorf("counted %d", n)
+	if st := p.srv.Stats(); st.VolatileDropped != 1 || st.VolatileDrops["no_poll"] != 1 {
+		t.Errorf("counted %d, %v", st.VolatileDropped, st.VolatileDrops)
+	}
+	p.recv.s.Close(ReasonForcedClose, false)
+	p.recv.s.SendVolatile(text("too late"))
+	if st := p.srv.Stats(); st.VolatileDropped != 2 || st.VolatileDrops["closed"] != 1 {
+		t.Errorf("counted %d, %v", st.VolatileDropped, st.VolatileDrops)
 	}
 }
 

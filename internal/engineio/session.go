@@ -122,8 +122,20 @@ func (s *Session) SendVolatile(m *Message) bool {
 	defer s.mu.Unlock()
 	o := &s.srv.opts
 	bound := outq.Bound{Bytes: o.MaxQueueBytes, Items: o.MaxQueuePackets}
-	if s.state != stateOpen || !s.transport.ready() || s.out.Push(m, bound) != outq.Fits {
-		s.srv.count.volatileDropped.Add(1)
+	cause := dropNone
+	switch {
+	case s.state != stateOpen:
+		cause = dropClosed
+	case !s.transport.ready():
+		cause = dropHighWater
+		if _, ok := s.transport.(*polling); ok {
+			cause = dropNoPoll
+		}
+	case s.out.Push(m, bound) != outq.Fits:
+		cause = dropFull
+	}
+	if cause != dropNone {
+		s.srv.count.volatileDropped[cause].Add(1)
 		return false
 	}
 	s.transport.wake()

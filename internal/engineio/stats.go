@@ -32,6 +32,7 @@ type Stats struct {
 	In, Out               map[string]Traffic // the same by transport
 	SlowConsumers         uint64             // sessions closed because the client fell behind
 	VolatileDropped       uint64
+	VolatileDrops         map[string]uint64 // the same by cause: "closed", "no_poll", "high_water", "queue_full"
 	UnsolicitedPongs      uint64
 	Conflated             uint64 // messages that a newer one with their key replaced
 	Panics                uint64 // recovered from the program's handlers
@@ -58,6 +59,20 @@ func transportIndex(name string) int {
 	return 0
 }
 
+// drop is why a volatile message was dropped.
+type drop uint8
+
+const (
+	dropNone      drop = iota
+	dropClosed         // the session is over
+	dropNoPoll         // no request waits
+	dropHighWater      // more than HighWaterBytes wait
+	dropFull           // the queue is full
+	drops
+)
+
+var dropNames = [drops]string{"", "closed", "no_poll", "high_water", "queue_full"}
+
 var allReasons = [...]Reason{
 	ReasonTransportClose, ReasonTransportError, ReasonForcedClose,
 	ReasonPingTimeout, ReasonParseError, ReasonShutdown,
@@ -74,7 +89,8 @@ type counters struct {
 	refused                      [codes]atomic.Uint64
 	overloaded, originsRefused   atomic.Uint64
 	in, out                      [len(allTransports)]flow // by carrier
-	slow, volatileDropped        atomic.Uint64
+	slow                         atomic.Uint64
+	volatileDropped              [drops]atomic.Uint64
 	conflated, pongs, panics     atomic.Uint64
 	limits                       [limits]atomic.Uint64
 
@@ -131,13 +147,18 @@ func (srv *Server) Stats() Stats {
 		In:               make(map[string]Traffic, len(allTransports)),
 		Out:              make(map[string]Traffic, len(allTransports)),
 		SlowConsumers:    c.slow.Load(),
-		VolatileDropped:  c.volatileDropped.Load(),
+		VolatileDrops:    make(map[string]uint64, drops),
 		UnsolicitedPongs: c.pongs.Load(),
 		Conflated:        c.conflated.Load(),
 		Panics:           c.panics.Load(),
 		QueuedBytes:      srv.budget.total.Bytes.Load(),
 		HighQueues:       int(srv.budget.total.High.Load()),
 		LimitsHit:        make(map[string]uint64, limits),
+	}
+	for d := dropClosed; d < drops; d++ {
+		n := c.volatileDropped[d].Load()
+		st.VolatileDrops[dropNames[d]] = n
+		st.VolatileDropped += n
 	}
 	for l := range limits {
 		st.LimitsHit[l.String()] = c.limits[l].Load()

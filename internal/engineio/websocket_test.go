@@ -215,6 +215,9 @@ func TestVolatileAboveHighWater(t *testing.T) {
 	if p.s.SendVolatile(text("x")) {
 		t.Error("sent above the high-water mark")
 	}
+	if st := r.srv.Stats(); st.VolatileDrops["high_water"] != 1 || st.HighQueues != 1 {
+		t.Errorf("counted %v, %d high queues", st.VolatileDrops, st.HighQueues)
+	}
 }
 
 // A handler that blocks stops the reading; the client is pushed back by TCP and
