@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	prom "github.com/prometheus/client_golang/prometheus"
+
 	"github.com/socketfleet/socketfleet/cluster"
 	"github.com/socketfleet/socketfleet/cluster/forward"
 	"github.com/socketfleet/socketfleet/core"
@@ -38,18 +40,30 @@ func (c *Collector) engine(o out, st *core.EngineStats) {
 	o.counter(m.upgrades, st.Upgraded, "ok")
 	o.counter(m.upgrades, st.UpgradesFailed, "failed")
 	o.histogram(m.pingRTT, st.PingRTT)
-	o.counter(m.packets, st.PacketsIn, "in")
-	o.counter(m.packets, st.PacketsOut, "out")
-	o.counter(m.bytes, st.BytesIn, "in")
-	o.counter(m.bytes, st.BytesOut, "out")
+	c.traffic(o, "in", st.In)
+	c.traffic(o, "out", st.Out)
 	o.gauge(m.inFlight, float64(st.Polls), "poll")
 	o.gauge(m.inFlight, float64(st.Posts), "post")
 	o.counter(m.pongs, st.UnsolicitedPongs)
 	o.gauge(m.queued, float64(st.QueuedBytes))
-	o.counter(m.volatile, st.VolatileDropped)
+	o.gauge(m.highQueues, float64(st.HighQueues))
+	for cause, n := range st.VolatileDrops {
+		o.counter(m.volatile, n, cause)
+	}
 	o.counter(m.conflated, st.Conflated)
 	for _, cause := range slowCauses {
 		o.counter(m.slow, st.LimitsHit[cause], cause)
+	}
+}
+
+func (c *Collector) traffic(o out, direction string, all map[string]core.Traffic) {
+	for transport, t := range all {
+		for typ, n := range t.Packets {
+			if typ != core.TypeInvalid || direction == "in" {
+				o.counter(c.m.packets, n, direction, transport, typ)
+			}
+		}
+		o.counter(c.m.bytes, t.Bytes, direction, transport)
 	}
 }
 
@@ -67,8 +81,10 @@ func (c *Collector) server(o out, st *core.Stats) {
 			o.counter(m.limits, 0, limit) // a rate needs a first value
 		}
 	}
-	o.counter(m.recoveries, st.Recoveries, "recovered")
-	o.counter(m.recoveries, st.RecoveryFailures, "failed")
+	for result, n := range st.RecoveryResults {
+		o.counter(m.recoveries, n, string(result))
+	}
+	o.histogram(m.recovered, st.RecoveredPackets)
 	o.counter(m.protocolErrors, st.ProtocolErrors)
 	o.counter(m.badArguments, st.BadArguments)
 	o.counter(m.connectTimeouts, st.ConnectTimeouts)
@@ -128,16 +144,17 @@ func (c *Collector) cluster(o out, name string, st cluster.Stats) {
 	o.counter(m.dropped, st.Dropped, name, "outbound")
 	o.counter(m.dropped, st.Refused, name, "refused")
 	o.counter(m.dropped, st.RepliesDropped, name, "replies")
-	o.counter(m.published, st.Published, name)
-	o.counter(m.publishErrors, st.PublishErrors, name)
+	c.kinds(o, m.published, st.PublishedKinds, 0, name)
+	for cause, n := range st.PublishFailures {
+		o.counter(m.publishErrors, n, name, string(cause))
+	}
 	o.histogram(m.batch, st.BatchSizes, name)
 	o.histogram(m.publishDuration, st.PublishDurations, name)
 	o.gauge(m.queueBytes, float64(st.QueueBytes), name)
 	o.gauge(m.queueMessages, float64(st.QueueMessages), name)
-	for kind, n := range st.Received {
-		o.counter(m.received, n, name, strings.ToLower(kind.String()))
-	}
-	o.counter(m.received, st.Unknown, name, other)
+	c.kinds(o, m.received, st.Received, st.Unknown, name)
+	o.histogram(m.lag, st.Lags, name)
+	o.counter(m.early, st.Early, name)
 	o.counter(m.duplicates, st.Duplicates, name)
 	for _, kind := range gapKinds {
 		if _, has := st.Gaps[kind]; !has {
@@ -153,6 +170,32 @@ func (c *Collector) cluster(o out, name string, st cluster.Stats) {
 	o.gauge(m.nodes, float64(st.Nodes))
 	o.counter(m.nodesLost, st.NodesLost)
 	o.counter(m.twins, st.Twins)
+	if st.Measures != nil {
+		c.measures(o, name, st.Measures)
+	}
+}
+
+// kinds reports how many messages there were of each kind.
+func (c *Collector) kinds(o out, d *prom.Desc, all map[cluster.Kind]uint64, unknown uint64, name string) {
+	for kind, n := range all {
+		if kind.Known() {
+			o.counter(d, n, name, strings.ToLower(kind.String()))
+			continue
+		}
+		unknown += n
+	}
+	o.counter(d, unknown, name, other)
+}
+
+func (c *Collector) measures(o out, name string, b *cluster.Measures) {
+	m := &c.m
+	o.gauge(m.subscriptions, float64(b.Subscriptions), name)
+	o.histogram(m.roundTrip, b.RoundTrips, name)
+	for i, q := range b.Inbound {
+		worker := strconv.Itoa(i)
+		o.gauge(m.inbound, float64(q.Messages), name, worker)
+		o.gauge(m.inboundMax, float64(q.MaxMessages), name, worker)
+	}
 }
 
 // gapKinds are those that every adapter may report.

@@ -13,6 +13,7 @@ type metrics struct {
 	nsp, acks, ackTimeouts, unknownAcks, queued             *prom.Desc
 	volatile, conflated, slow, limits, recoveries           *prom.Desc
 	protocolErrors, badArguments, connectTimeouts, overflow *prom.Desc
+	highQueues, recovered                                   *prom.Desc
 	draining, drainRemaining                                *prom.Desc
 
 	sockets, rooms, connects, connectErrors, disconnects *prom.Desc
@@ -22,6 +23,7 @@ type metrics struct {
 	batch, publishDuration, queueBytes, queueMessages, received        *prom.Desc
 	duplicates, gaps, missing, late, pending                           *prom.Desc
 	nodes, nodesLost, twins                                            *prom.Desc
+	lag, early, roundTrip, subscriptions, inbound, inboundMax          *prom.Desc
 
 	forwarded, forwardFailures, forwardDuration, forwardInFlight *prom.Desc
 	tunnels, hops, hopsRefused, lookups, lookupErrors, leases    *prom.Desc
@@ -39,8 +41,8 @@ func newMetrics(desc func(name, help string, labels ...string) *prom.Desc) metri
 		handshakes:      desc("engine_handshake_duration_seconds", "Time from the request to the answer, of handshakes that succeeded.", "transport"),
 		upgrades:        desc("engine_upgrades_total", "Upgrades of the transport.", "result"),
 		pingRTT:         desc("engine_ping_rtt_seconds", "Time from a ping, which waits behind what is queued, to its pong."),
-		packets:         desc("engine_packets_total", "Engine.IO packets.", "direction"),
-		bytes:           desc("engine_bytes_total", "Bytes of Engine.IO packets.", "direction"),
+		packets:         desc("engine_packets_total", "Engine.IO packets; invalid are those of clients that are none.", "direction", "transport", "type"),
+		bytes:           desc("engine_bytes_total", "Bytes of Engine.IO packets.", "direction", "transport"),
 		inFlight:        desc("engine_requests_in_flight", "Requests of HTTP polling under way.", "kind"),
 		pongs:           desc("engine_unsolicited_pongs_total", "Pongs nobody asked for."),
 
@@ -49,11 +51,13 @@ func newMetrics(desc func(name, help string, labels ...string) *prom.Desc) metri
 		ackTimeouts:     desc("ack_timeouts_total", "Waits for acknowledgements that took too long."),
 		unknownAcks:     desc("unknown_acks_total", "Acknowledgements nobody waited for."),
 		queued:          desc("send_buffer_bytes", "Bytes queued for all clients; each queue counts a message that many share."),
-		volatile:        desc("volatile_dropped_total", "Volatile events dropped because the client was not ready."),
+		highQueues:      desc("send_buffer_high_watermark_sockets", "Connections with more queued than Options.HighWaterBytes."),
+		volatile:        desc("volatile_dropped_total", "Volatile events dropped because the client was not ready.", "cause"),
 		conflated:       desc("conflated_total", "Queued events that a newer one with their key replaced."),
 		slow:            desc("slow_consumer_disconnects_total", "Clients disconnected because they fell behind.", "cause"),
 		limits:          desc("limit_rejections_total", "How often a limit was reached.", "limit"),
-		recoveries:      desc("recoveries_total", "Clients that wanted to resume their session.", "result"),
+		recoveries:      desc("recoveries_total", "Clients that wanted to resume their session, by how that ended.", "result"),
+		recovered:       desc("recovered_packets", "Packets that clients which resumed their session had missed."),
 		protocolErrors:  desc("protocol_errors_total", "Connections closed for a bad packet."),
 		badArguments:    desc("bad_arguments_total", "Events whose arguments did not fit their handler."),
 		connectTimeouts: desc("connect_timeouts_total", "Connections that joined no namespace in time."),
@@ -76,8 +80,8 @@ func newMetrics(desc func(name, help string, labels ...string) *prom.Desc) metri
 		reconnects:      desc("adapter_reconnects_total", "Connections lost, subscriptions made again and own probes that did not come back.", "adapter", "cause"),
 		backendReceived: desc("adapter_backend_received_total", "Messages the backend sent here, also those for nobody here.", "adapter"),
 		dropped:         desc("adapter_dropped_total", "Messages lost on this node: received faster than they were handled (inbound), given up during an outage or for space (outbound), not queued (refused), answers (replies).", "adapter", "cause"),
-		published:       desc("adapter_publishes_total", "Messages the backend took.", "adapter"),
-		publishErrors:   desc("adapter_publish_errors_total", "Attempts to publish that failed.", "adapter"),
+		published:       desc("adapter_publishes_total", "Messages the backend took.", "adapter", "kind"),
+		publishErrors:   desc("adapter_publish_errors_total", "Attempts to publish that failed.", "adapter", "cause"),
 		batch:           desc("adapter_publish_batch_size", "Messages published at a time.", "adapter"),
 		publishDuration: desc("adapter_publish_duration_seconds", "Time the backend took for a batch.", "adapter"),
 		queueBytes:      desc("adapter_outbound_queue_bytes", "Estimated bytes waiting to be published.", "adapter"),
@@ -88,6 +92,12 @@ func newMetrics(desc func(name, help string, labels ...string) *prom.Desc) metri
 		missing:         desc("adapter_missing_messages_total", "Numbered messages of other nodes that did not come.", "adapter"),
 		late:            desc("adapter_late_answers_total", "Answers to requests that had ended.", "adapter"),
 		pending:         desc("adapter_requests_pending", "Requests that wait for answers of other nodes.", "adapter"),
+		lag:             desc("adapter_lag_seconds", "Time from an emit on another node to its handling here, by the clocks of the two.", "adapter"),
+		early:           desc("adapter_early_messages_total", "Messages handled before they were sent, by the clocks of the two nodes, which are apart.", "adapter"),
+		roundTrip:       desc("adapter_roundtrip_seconds", "Time a probe of this node takes through the backend and back.", "adapter"),
+		subscriptions:   desc("adapter_subscriptions", "Channels, patterns and streams this node listens to.", "adapter"),
+		inbound:         desc("adapter_inbound_queue_messages", "Received messages that wait to be handled.", "adapter", "worker"),
+		inboundMax:      desc("adapter_inbound_queue_capacity_messages", "How many may wait.", "adapter", "worker"),
 		nodes:           desc("cluster_nodes", "Nodes known to be there, this one included. Node.js peers are not seen."),
 		nodesLost:       desc("cluster_nodes_lost_total", "Nodes that fell silent without a goodbye."),
 		twins:           desc("cluster_twins_total", "Messages that show another node with an id of this one."),

@@ -3,6 +3,7 @@ package prometheus
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -15,8 +16,10 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
+	_ "github.com/socketfleet/socketfleet/adapter/redis" // redis://
 	"github.com/socketfleet/socketfleet/cluster"
 	"github.com/socketfleet/socketfleet/core"
+	"github.com/socketfleet/socketfleet/internal/testutil"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -69,6 +72,23 @@ func startCluster(t *testing.T, count int) []*node {
 	return nodes
 }
 
+// startRedis returns nodes that share a Redis server of their own.
+func startRedis(t *testing.T, count int) ([]*node, *testutil.RedisServer) {
+	t.Helper()
+	server := testutil.LocalRedis(t)
+	var nodes []*node
+	for i := range count {
+		nodes = append(nodes, startNode(t, core.Options{
+			NodeID: fmt.Sprint("node-", i), AdapterURL: server.URL + "?probe_interval=200ms",
+			Logger: slog.New(slog.DiscardHandler),
+		}, nil))
+	}
+	for _, n := range nodes {
+		n.want(float64(count), "socketio_cluster_nodes")
+	}
+	return nodes, server
+}
+
 func (n *node) eventually(what string, ok func() bool) {
 	n.t.Helper()
 	for end := time.Now().Add(patience); !ok(); {
@@ -105,6 +125,19 @@ func (n *node) value(name string, labels ...string) float64 {
 		}
 	}
 	return sum
+}
+
+// exposes reports whether a metric has a series with labels.
+func (n *node) exposes(name string, labels ...string) bool {
+	n.t.Helper()
+	for _, f := range n.scrape() {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name && has(m, labels) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func has(m *dto.Metric, labels []string) bool {
@@ -151,6 +184,15 @@ type client struct {
 
 func (n *node) dial(nsp string) *client {
 	n.t.Helper()
+	c := n.open()
+	c.send("40" + prefix(nsp))
+	c.read("40")
+	return c
+}
+
+// open returns a client that has joined no namespace.
+func (n *node) open() *client {
+	n.t.Helper()
 	url := "ws" + strings.TrimPrefix(n.url, "http") + "/socket.io/?EIO=4&transport=websocket"
 	conn, resp, err := websocket.DefaultDialer.DialContext(n.t.Context(), url, http.Header{})
 	if err != nil {
@@ -160,8 +202,6 @@ func (n *node) dial(nsp string) *client {
 	n.t.Cleanup(func() { _ = conn.Close() })
 	c := &client{t: n.t, conn: conn}
 	c.read("0")
-	c.send("40" + prefix(nsp))
-	c.read("40")
 	return c
 }
 
