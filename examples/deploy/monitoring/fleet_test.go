@@ -17,9 +17,10 @@ import (
 	"github.com/prometheus/common/model"
 	"go.uber.org/goleak"
 
-	"github.com/socketfleet/socketfleet/cluster"
+	_ "github.com/socketfleet/socketfleet/adapter/redis" // redis://
 	"github.com/socketfleet/socketfleet/cluster/forward"
 	"github.com/socketfleet/socketfleet/core"
+	"github.com/socketfleet/socketfleet/internal/testutil"
 	"github.com/socketfleet/socketfleet/telemetry/prometheus"
 )
 
@@ -36,21 +37,21 @@ type node struct {
 
 func startFleet(t *testing.T, count int) []*node {
 	t.Helper()
-	loop := cluster.NewLoopback()
+	backend := testutil.LocalRedis(t).URL
 	var nodes []*node
 	for i := range count {
-		nodes = append(nodes, startNode(t, fmt.Sprint("node-", i), loop))
+		nodes = append(nodes, startNode(t, fmt.Sprint("node-", i), backend))
 	}
 	return nodes
 }
 
-func startNode(t *testing.T, name string, loop *cluster.Loopback) *node {
+func startNode(t *testing.T, name, backend string) *node {
 	t.Helper()
 	web := httptest.NewUnstartedServer(nil)
 	url := "http://" + web.Listener.Addr().String()
 	srv, err := core.New(t.Context(), &core.Options{
 		NodeID:        name,
-		Adapter:       cluster.NewProvider(loop.Bus(), cluster.Options{}),
+		AdapterURL:    backend,
 		ClusterSecret: "a secret of sixteen bytes or more",
 		AdvertiseURL:  url,
 		Forwarder:     forward.New(nil),
