@@ -20,7 +20,11 @@ export const dist = join(here, "node_modules/@socket.io/admin-ui/ui/dist");
 let binary;
 
 // start runs the program in the language, "go" or "node", and resolves with its URL.
-export async function start(language, ...flags) {
+export const start = (language, ...flags) => startNode(language, {}, ...flags);
+
+// startNode does, with these variables in its environment: SOCKETIO_ADAPTER and
+// SOCKETIO_NODE_ID make it a node of a cluster.
+export async function startNode(language, cluster, ...flags) {
   if (language === "go" && !binary) {
     binary = join(work, "example");
     execFileSync("go", ["build", "-o", binary, "./example"], { cwd: join(here, ".."), stdio: "inherit" });
@@ -29,7 +33,7 @@ export async function start(language, ...flags) {
     language === "go"
       ? [binary, ["-addr", "127.0.0.1:0", "-ui", dist, ...flags]]
       : [process.execPath, [join(here, "reference.mjs"), ...flags]];
-  const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(command, args, { env: { ...process.env, ...env, ...cluster }, stdio: ["ignore", "pipe", "pipe"] });
   children.add(child);
   const exited = new Promise((resolve) => child.once("exit", resolve));
   let log = "";

@@ -1,55 +1,18 @@
-// The official UI, as it comes from npm, in a real browser against a Go server. With
-// SCREENSHOT=<file> it takes the picture of docs/admin.md.
+// The official UI against a Go server. With SCREENSHOT=<file> it takes the picture of
+// docs/admin.md.
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { chromium } from "playwright-core";
 import { io } from "socket.io-client";
 import { credentials, start, until } from "./servers.mjs";
+import { connect, launch, login, open, row, show } from "./ui.mjs";
 
 const timeout = 240_000;
 let browser;
 
 before(async () => {
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+  browser = await launch();
 });
 after(() => browser?.close());
-
-// open shows the UI. Whatever its page fails to catch fails the test.
-async function open(server, errors) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 860 } });
-  await context.route((url) => url.origin !== server.url, (route) => route.abort()); // fonts of other hosts
-  const page = await context.newPage();
-  page.setDefaultTimeout(60_000);
-  page.on("pageerror", (e) => errors.push(e.message));
-  await page.goto(server.url + "/ui/");
-  return page;
-}
-
-async function login(page, server, { username, password }) {
-  await page.getByLabel("Server URL").fill(server.url);
-  await page.getByLabel("Username").fill(username);
-  await page.getByLabel("Password").fill(password);
-  await page.getByRole("button", { name: "Connect" }).click();
-}
-
-
-// show goes to a page of the UI and waits until the one before has faded away.
-async function show(page, path, title) {
-  await page.evaluate((p) => (location.hash = p), "#" + path);
-  const titles = page.locator("main .v-breadcrumbs");
-  await until(`page ${title}`, async () => {
-    const [text, ...others] = await titles.allInnerTexts();
-    return !others.length && text?.trim().endsWith(title);
-  });
-}
-const row = (page, text) => page.locator("tbody tr", { hasText: text });
-
-async function connect(server) {
-  const client = io(server.url, { forceNew: true, reconnection: false });
-  await until("a connection", () => client.connected && client.io.engine.transport.name === "websocket");
-  assert.equal(await client.timeout(30_000).emitWithAck("hello", "Ann"), "ok");
-  return client;
-}
 
 describe("a UI that may act", { timeout }, () => {
   let server, page, client;
@@ -57,7 +20,7 @@ describe("a UI that may act", { timeout }, () => {
   before(async () => {
     server = await start("go", "-development", "-writable");
     client = await connect(server);
-    page = await open(server, errors);
+    page = await open(browser, errors, server);
   }, { timeout });
   after(async () => {
     client?.disconnect();
@@ -140,7 +103,7 @@ it("a UI that may only look cannot act", { timeout }, async () => {
   const errors = [];
   const client = await connect(server);
   try {
-    const page = await open(server, errors);
+    const page = await open(browser, errors, server);
     await login(page, server, credentials);
     await show(page, "/sockets/", "Sockets");
     await row(page, client.id).waitFor();
@@ -171,7 +134,7 @@ it("a UI in production shows statistics", { timeout }, async () => {
   const server = await start("go");
   const errors = [];
   try {
-    const page = await open(server, errors);
+    const page = await open(browser, errors, server);
     await login(page, server, credentials);
     await page.getByLabel("Server URL").waitFor({ state: "hidden" });
     await show(page, "/servers/", "Servers");
