@@ -52,8 +52,9 @@ type Options struct {
 // Forwarder hands requests to the nodes they are for, and takes those for this one.
 // It is the core.Forwarder of one server.
 type Forwarder struct {
-	opts  Options
-	count counters
+	opts           Options
+	upgradeTimeout time.Duration // defaultUpgradeTimeout; tests change it
+	count          counters
 
 	// Immutable after Open.
 	node     adapter.ForwardNode
@@ -81,7 +82,7 @@ type Forwarder struct {
 
 // New returns a Forwarder for core.Options.Forwarder. nil options mean the defaults.
 func New(opts *Options) *Forwarder {
-	f := &Forwarder{tunnels: make(map[*tunnel]struct{})}
+	f := &Forwarder{upgradeTimeout: defaultUpgradeTimeout, tunnels: make(map[*tunnel]struct{})}
 	f.count.init()
 	if opts != nil {
 		f.opts = *opts

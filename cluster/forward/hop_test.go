@@ -169,6 +169,47 @@ func TestNoncesAreRememberedForTwoWindows(t *testing.T) {
 	}
 }
 
+func TestClocksThatAreApartAreReportedNowAndThen(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *Forwarder, _ *registry, logs *strings.Builder) {
+		for range 2 {
+			for range 3 {
+				r := httptest.NewRequest("GET", "/", nil)
+				r.Header.Set(hopHeader, made(f.signer, "GET", "/", func(h *hop) { h.At -= time.Hour.Milliseconds() }))
+				w := httptest.NewRecorder()
+				if f.Accept(w, r) != nil || w.Code != 400 {
+					t.Errorf("answered %d", w.Code)
+				}
+				f.complain(t.Context(), "x", "forward.owner_lost", "n.a", errAway)
+			}
+			time.Sleep(11 * time.Second)
+		}
+		for _, event := range []string{"forward.clock_skew", "forward.owner_lost"} {
+			if n := strings.Count(logs.String(), event); n != 2 {
+				t.Errorf("%s: %d lines for twice three in 10 s", event, n)
+			}
+		}
+	})
+}
+
+func TestOnlyPathsOfThisHostAreForwarded(t *testing.T) {
+	t.Parallel()
+	for target, want := range map[string]string{
+		"/socket.io/?a=%2F+b": "/socket.io/?a=%2F+b",
+		"http://h/p?q":        "/p?q",
+		"//elsewhere/p":       "",
+		"*":                   "",
+	} {
+		r := httptest.NewRequest("GET", "/p?q", nil)
+		r.RequestURI = target
+		if target == "*" {
+			r.URL.Path, r.URL.RawQuery, r.URL.Opaque = "", "", "*"
+		}
+		if uri, ok := originalURI(r); ok != (want != "") || ok && uri != want {
+			t.Errorf("%s: %q, %v", target, uri, ok)
+		}
+	}
+}
+
 func FuzzCheck(f *testing.F) {
 	s := newSigner(secret, "node.epoch")
 	f.Add(made(s, "GET", "/", func(*hop) {}))

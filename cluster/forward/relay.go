@@ -27,7 +27,7 @@ const (
 func (f *Forwarder) newTransport() *http.Transport {
 	t := &http.Transport{
 		DialContext:           f.dialer.DialContext,
-		TLSClientConfig:       f.opts.TLS,
+		TLSClientConfig:       f.opts.TLS.Clone(), // HTTP/2 adds to it, while tunnels read the other
 		DisableCompression:    true,
 		MaxIdleConnsPerHost:   256,
 		IdleConnTimeout:       30 * time.Second,

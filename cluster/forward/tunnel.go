@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// upgradeTimeout bounds the owner's answer to an upgrade.
-	upgradeTimeout = 10 * time.Second
+	// defaultUpgradeTimeout bounds the owner's answer to an upgrade.
+	defaultUpgradeTimeout = 10 * time.Second
 	// linger is how long one direction of a tunnel may outlive the other.
 	linger = 5 * time.Second
 	// headBuffer is the size in bytes of what the owner's answer is read through.
@@ -86,7 +86,7 @@ func (f *Forwarder) dial(ctx context.Context, u *url.URL) (net.Conn, error) {
 	}
 	config.NextProtos = []string{"http/1.1"}
 	secured := tls.Client(conn, config)
-	ctx, cancel := context.WithTimeout(ctx, upgradeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, f.upgradeTimeout)
 	defer cancel()
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
@@ -97,7 +97,7 @@ func (f *Forwarder) dial(ctx context.Context, u *url.URL) (net.Conn, error) {
 
 // ask sends the upgrade request and returns the answer, and what came behind it.
 func (f *Forwarder) ask(ctx context.Context, conn net.Conn, r *http.Request, to target) (*http.Response, *bufio.Reader, error) {
-	_ = conn.SetDeadline(time.Now().Add(upgradeTimeout))
+	_ = conn.SetDeadline(time.Now().Add(f.upgradeTimeout))
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	out := f.request(ctx, r, to, nil, "")

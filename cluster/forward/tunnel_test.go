@@ -31,6 +31,10 @@ func (n *node) upgrade(s *session) *websocket.Conn {
 
 func (n *node) dialWS(id string) (*websocket.Conn, *http.Response, error) {
 	d := websocket.Dialer{HandshakeTimeout: wait}
+	if n.http.TLS != nil {
+		d.TLSClientConfig = n.http.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+		d.TLSClientConfig.NextProtos = nil
+	}
 	conn, resp, err := d.Dial("ws"+strings.TrimPrefix(n.http.URL, "http")+"/socket.io/?EIO=4&transport=websocket&sid="+id, nil)
 	if conn != nil {
 		n.t.Cleanup(func() { conn.Close() })
@@ -229,4 +233,68 @@ func TestHTTP2BetweenNodes(t *testing.T) {
 		}
 	}
 	checkTunnel(t, other.upgrade(s))
+}
+
+// HTTP/2 for the polls, HTTP/1.1 for the WebSockets, TLS for both; and the owner
+// learns which clients came over TLS.
+func TestHTTP2OverTLSBetweenNodes(t *testing.T) {
+	t.Parallel()
+	g := newRegistry()
+	roots := x509.NewCertPool()
+	c := config{opts: Options{HTTP2: true, TLS: &tls.Config{RootCAs: roots}}, serve: func(s *httptest.Server) {
+		s.EnableHTTP2 = true
+		s.StartTLS()
+		roots.AddCert(s.Certificate())
+	}}
+	protos := make(chan string, 100)
+	secure := make(chan bool, 100)
+	c.wrap = func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get(hopHeader) != "" {
+				protos <- r.Proto
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+	c.engine.Use = append(c.engine.Use, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			secure <- r.TLS != nil
+			next.ServeHTTP(w, r)
+		})
+	})
+	owner, other := startNode(t, g, c), startNode(t, g, c)
+	s := owner.session()
+	receive(t, "handshake", secure)
+	if resp := other.do(http.MethodPost, s.query, "4x"); resp.body != "ok" {
+		t.Fatalf("post: %+v", resp)
+	}
+	if p := receive(t, "hop", protos); p != "HTTP/2.0" {
+		t.Errorf("the post came over %s", p)
+	}
+	if !receive(t, "post", secure) {
+		t.Error("the owner takes the client's connection for one without TLS")
+	}
+	if resp := other.do(http.MethodGet, s.query, ""); resp.body != "4x" {
+		t.Fatalf("poll: %+v", resp)
+	}
+	receive(t, "hop", protos)
+	checkTunnel(t, other.upgrade(s))
+	if p := receive(t, "hop", protos); p != "HTTP/1.1" {
+		t.Errorf("the upgrade came over %s", p)
+	}
+}
+
+// A tunnel that is ready when the node closes is cut, not leaked.
+func TestNoTunnelStartsAfterClose(t *testing.T) {
+	t.Parallel()
+	f := New(nil) // not open
+	client, far := net.Pipe()
+	owner, _ := net.Pipe()
+	released := false
+	if !f.start(&tunnel{client: client, owner: owner}, func() { released = true }) || !released || len(f.Tunnels()) != 0 {
+		t.Errorf("released %v, %d tunnels", released, len(f.Tunnels()))
+	}
+	if _, err := far.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the client sees %v", err)
+	}
 }
