@@ -28,6 +28,9 @@ const handlerPoll = 20 * time.Millisecond
 // that polls is told to go by its next request, if there is one.
 const flushTimeout = 10 * time.Second
 
+// countTimeout bounds the question how many nodes there are.
+const countTimeout = 2 * time.Second
+
 // DrainOptions configure Server.Drain. The zero value of a field means its
 // default; a negative duration is none.
 type DrainOptions struct {
@@ -37,6 +40,12 @@ type DrainOptions struct {
 	// Window is the time over which the connections are closed, so that the other
 	// nodes are not stormed: clients come back within 0.5 to 1.5 s. Default 1 min.
 	Window time.Duration
+	// Rate is how many connections per second the other nodes take, all of them
+	// together. Where the window would send them more it is lengthened, as far as
+	// ctx's deadline allows. Default: half of Options.HandshakeRate for each other
+	// node, which leaves the other half to new clients; without a HandshakeRate, or a
+	// window, no bound.
+	Rate int
 	// HandlerTimeout bounds the wait for the handlers of one connection. Default
 	// 5 s.
 	HandlerTimeout time.Duration
@@ -71,7 +80,8 @@ type DrainReport struct {
 // with 503 and Retry-After, and HealthHandler answers that the server is not
 // ready; Options.Forwarder tells the other nodes, and goes on with the requests it
 // gets. After a grace period the connections are closed, spread evenly at random
-// over a window: those without running handlers first, the others when their
+// over a window, which is longer where the other nodes could not take them in that
+// time: those without running handlers first, the others when their
 // handlers have returned. So are the WebSockets of other nodes that go through this
 // one. Sessions are saved before (Options.Recovery), and what is queued for a client
 // is sent. No DISCONNECT packet is sent, because a client
@@ -195,15 +205,59 @@ func (d *drain) run(ctx context.Context) error {
 	for _, t := range d.srv.tunnels() {
 		idle = append(idle, func() { d.cut(t) })
 	}
-	d.spread(ctx, append(idle, busy...))
+	ends := append(idle, busy...)
+	d.spread(ctx, ends, d.window(ctx, len(ends)))
 	d.closing.Wait() // heeds ctx
 	return ctx.Err()
 }
 
+// window returns the time over which n connections are closed: the one of the
+// options, or longer where the other nodes do not take them as fast.
+func (d *drain) window(ctx context.Context, n int) time.Duration {
+	window, rate := d.opts.Window, d.opts.Rate
+	if rate == 0 && window > 0 {
+		rate = d.srv.spareHandshakes(ctx)
+	}
+	if rate <= 0 {
+		return window
+	}
+	need := time.Duration(n) * time.Second / time.Duration(rate)
+	if need <= window {
+		return window
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		// The last ones must have the time to end in order.
+		left := time.Until(deadline) - d.opts.HandlerTimeout - time.Second
+		if left < need {
+			d.srv.log.Warn("socketio: draining: the other nodes will be sent more clients than they take: give Drain more time",
+				"event", "drain.too_fast", "connections", n, "rate", rate, "needed", need, "left", left)
+		}
+		need = max(min(need, left), window)
+	}
+	d.srv.log.Info("socketio: draining: the window is longer, for the other nodes to take the clients", "event", "drain.paced",
+		"connections", n, "rate", rate, "window", need)
+	return need
+}
+
+// spareHandshakes is how many connections of this server the other nodes are taken to
+// admit per second, if they have its options. Zero: that is not bounded, or not known.
+func (srv *Server) spareHandshakes(ctx context.Context) int {
+	if srv.opts.HandshakeRate <= 0 {
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(ctx, countTimeout)
+	defer cancel()
+	nodes, err := srv.ServerCount(ctx)
+	if err != nil || nodes < 2 {
+		return 0
+	}
+	return max(srv.opts.HandshakeRate*(nodes-1)/2, 1)
+}
+
 // spread starts to end the connections, one after the other over the window.
-func (d *drain) spread(ctx context.Context, ends []func()) {
+func (d *drain) spread(ctx context.Context, ends []func(), window time.Duration) {
 	begin := time.Now()
-	for i, at := range offsets(len(ends), d.opts.Window) {
+	for i, at := range offsets(len(ends), window) {
 		if wait := time.Until(begin.Add(at)); wait > time.Millisecond {
 			pause(ctx, wait)
 		}
