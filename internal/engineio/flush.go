@@ -18,7 +18,7 @@ type batch struct {
 	buf   []byte
 	msgs  []*Message
 	taken int  // bytes of msgs, as the queue counts them
-	last  bool // buf ends with a close frame
+	last  bool // a close frame, or the end in its place, is all that is left
 }
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
@@ -45,6 +45,9 @@ func (w *wsConn) flush() {
 	b := batches.Get().(*batch)
 	defer b.release()
 	for w.fill(b) {
+		if b.last && !w.hangUp() {
+			b.buf = wsframe.AppendClose(b.buf, w.closeCode)
+		}
 		if err := w.write(b); err != nil {
 			w.writeFailed(err, b.taken)
 			return
@@ -78,7 +81,6 @@ func (w *wsConn) fill(b *batch) bool {
 			return false
 		}
 		w.closeSent, b.last = true, true
-		b.buf = wsframe.AppendClose(b.buf, w.closeCode)
 	}
 	return true
 }

@@ -138,6 +138,7 @@ func (srv *Server) upgrade(w http.ResponseWriter, r *http.Request, first bool, a
 	}
 	conn := newWSConn()
 	conn.b64 = queryValue(r.URL.RawQuery, "b64") != ""
+	conn.deafToClose = strings.HasPrefix(r.Header.Get("User-Agent"), "okhttp/")
 	conn.wire.hold = first
 	hj := &hijacker{ResponseWriter: w, conn: conn, attach: attach}
 	upgrader := &srv.upgrader

@@ -34,6 +34,11 @@ type wsConn struct {
 	conn *websocket.Conn
 	nc   net.Conn
 	b64  bool // the client wants binary messages as base64
+	// deafToClose: OkHttp, the client's WebSocket, stops reading at a close frame and
+	// waits for its user to answer, which the Java client never does. It sees neither
+	// the frame nor the end of the connection behind it, and stays until its ping
+	// times out. The end alone it sees.
+	deafToClose bool
 
 	deflate *compression // nil: not negotiated
 
@@ -278,6 +283,13 @@ func (w *wsConn) disarm() {
 	if !w.closeSent {
 		_ = w.nc.SetReadDeadline(time.Time{})
 	}
+}
+
+// hangUp sends the end of the connection in place of a close frame, where that can be
+// done with the client still being read.
+func (w *wsConn) hangUp() bool {
+	half, ok := w.nc.(interface{ CloseWrite() error })
+	return ok && w.deafToClose && half.CloseWrite() == nil
 }
 
 // linger is how long the peer may take to answer a close frame.

@@ -63,6 +63,33 @@ func TestGracefulCloseOfWebSocket(t *testing.T) {
 	p.wantClosed(ReasonForcedClose, nil)
 }
 
+// OkHttp stops reading at a close frame. It gets all that was sent, and the end.
+func TestOkHttpGetsNoCloseFrame(t *testing.T) {
+	t.Parallel()
+	for agent, want := range map[string]int{"okhttp/3.12.12": websocket.CloseAbnormalClosure, "Mozilla/5.0": websocket.CloseNoStatusReceived} {
+		r := newRig(t, Options{}, nil)
+		conn, _, err := r.dial("EIO=4&transport=websocket", http.Header{"User-Agent": {agent}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &peer{rig: r, conn: conn, recv: recvFrom(t, "session", r.recv)}
+		openSID(t, p.read())
+		for range 100 {
+			if err := p.recv.s.Send(text("last words")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.recv.s.Close(ReasonForcedClose, true)
+		for range 100 {
+			if got := p.read(); got != "4last words" {
+				t.Fatalf("%s: %q", agent, got)
+			}
+		}
+		wantCloseCode(t, conn, want)
+		recvFrom(t, "end", p.recv.s.Done())
+	}
+}
+
 func TestWebSocketEnds(t *testing.T) {
 	t.Parallel()
 	long := clientFrame(0x81, "4"+strings.Repeat("x", 1000))

@@ -158,7 +158,9 @@ final class Lifetime {
       }
       Wait.until("the client to notice", () -> client.reasons.size() == 1 && custom.reasons.size() == 1);
       for (var reason : List.of(client.reasons.get(0), custom.reasons.get(0))) {
-        oneOf("client's reason", reason, "transport close", "transport error", graceful ? "ping timeout" : "");
+        // The reference's close frame is lost on this client, see docs/drain.md.
+        var late = graceful && "node".equals(System.getenv("CONFORMANCE_TARGET"));
+        oneOf("client's reason", reason, "transport close", "transport error", late ? "ping timeout" : "");
       }
       try (var second = new Server(first.port)) {
         client.connected();
