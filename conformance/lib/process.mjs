@@ -27,9 +27,11 @@ export function temporaryFolder() {
   return folder;
 }
 
-// run starts a program and resolves when a line of its output matches ready.
-export async function run(command, args, { env, ready, cwd } = {}) {
-  const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+// run starts a program and resolves when a line of its output matches ready. Its input
+// is empty, or with "pipe" stays open for as long as this process runs; onOutput gets
+// what it prints.
+export async function run(command, args, { env, ready, cwd, input = "ignore", onOutput } = {}) {
+  const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, stdio: [input, "pipe", "pipe"] });
   children.add(child);
   let output = "";
   const exited = new Promise((resolve) => {
@@ -44,6 +46,7 @@ export async function run(command, args, { env, ready, cwd } = {}) {
       if (match) resolve(match);
     };
     child.stdout.on("data", collect);
+    if (onOutput) child.stdout.on("data", onOutput);
     child.stderr.on("data", collect);
     exited.then((end) => reject(new Error(`${command} ended early: ${JSON.stringify(end)}\n${output}`)));
   });
