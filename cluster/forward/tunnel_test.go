@@ -241,7 +241,7 @@ func TestHTTP2OverTLSBetweenNodes(t *testing.T) {
 	t.Parallel()
 	g := newRegistry()
 	roots := x509.NewCertPool()
-	c := config{opts: Options{HTTP2: true, TLS: &tls.Config{RootCAs: roots}}, serve: func(s *httptest.Server) {
+	c := config{opts: Options{HTTP2: true, TLS: &tls.Config{RootCAs: roots, NextProtos: []string{"h2"}}}, serve: func(s *httptest.Server) {
 		s.EnableHTTP2 = true
 		s.StartTLS()
 		roots.AddCert(s.Certificate())
@@ -256,13 +256,14 @@ func TestHTTP2OverTLSBetweenNodes(t *testing.T) {
 			next.ServeHTTP(w, r)
 		})
 	}
+	other := startNode(t, g, c)
 	c.engine.Use = append(c.engine.Use, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			secure <- r.TLS != nil
 			next.ServeHTTP(w, r)
 		})
 	})
-	owner, other := startNode(t, g, c), startNode(t, g, c)
+	owner := startNode(t, g, c)
 	s := owner.session()
 	receive(t, "handshake", secure)
 	if resp := other.do(http.MethodPost, s.query, "4x"); resp.body != "ok" {
