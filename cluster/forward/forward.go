@@ -256,12 +256,12 @@ func markForwarded(ctx context.Context) context.Context {
 
 // Forward implements core.Forwarder.
 func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, id string) bool {
-	if r.Context().Value(forwardedKey{}) != nil {
-		f.fail(Looped)
-		return false
-	}
 	owner, ok := sid.Owner(id)
 	if !ok || owner == f.node.Owner { // of a session that has ended
+		return false
+	}
+	if r.Context().Value(forwardedKey{}) != nil {
+		f.fail(Looped)
 		return false
 	}
 	if f.opts.OnMisrouted != nil {

@@ -72,8 +72,8 @@ func TestTheResponseIsTheOwners(t *testing.T) {
 		t.Errorf("the owner's refusal became %+v", resp)
 	}
 	gone := other.do(http.MethodGet, polling+"&sid="+owner.signer.New(), "", "Origin", "https://a.example")
-	if !gone.isUnknown() {
-		t.Errorf("a session that the owner does not have: %+v", gone)
+	if !gone.isUnknown() || owner.failed(Looped) != 0 {
+		t.Errorf("a session that the owner does not have: %+v, %+v", gone, owner.fwd.Stats().Failed)
 	}
 }
 
