@@ -92,7 +92,9 @@ func TestLookupsAreSharedAndRemembered(t *testing.T) {
 		time.Sleep(negativeFor)
 		wantURL(t, f, "n.a", "http://h:1")
 		wantURL(t, f, "n.a", "http://h:1")
-		if g.count() != 2 {
+		g.put("n.b", "https://h:2/elsewhere?x=y")
+		wantURL(t, f, "n.b", "https://h:2") // the path is the client's
+		if g.count() != 3 {
 			t.Errorf("%d lookups", g.count())
 		}
 	})

@@ -321,6 +321,29 @@ func TestOversizedHopsAreRefused(t *testing.T) {
 	}
 }
 
+// The node a client is connected to reads no more than it takes, whatever is still to
+// come, and tells the owner nothing but that.
+func TestOversizedBodiesAreNotReadToTheirEnd(t *testing.T) {
+	t.Parallel()
+	g := newRegistry()
+	c := config{}
+	c.engine.MaxPayload = 1000
+	owner, other := startNode(t, g, c), startNode(t, g, c)
+	for name, text := range map[string]string{
+		"with a length": "Content-Length: 1000000\r\n\r\n",
+		"without":       "Transfer-Encoding: chunked\r\n\r\n" + fmt.Sprintf("%x\r\n4%s\r\n", 2000, strings.Repeat("x", 1999)),
+	} {
+		s := owner.session()
+		conn := other.raw("POST /socket.io/?" + s.query + " HTTP/1.1\r\nHost: x\r\n" + text)
+		if resp := answer(t, conn); resp.status != http.StatusRequestEntityTooLarge {
+			t.Errorf("%s: %+v", name, resp)
+		}
+		if resp := other.do(http.MethodPost, s.query, "4x"); resp.body != "ok" {
+			t.Errorf("%s: the session suffered: %+v", name, resp)
+		}
+	}
+}
+
 func TestARegistryThatLiesHarmsNoUpgrade(t *testing.T) {
 	t.Parallel()
 	owner, other, g := pair(t)
