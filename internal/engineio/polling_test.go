@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -39,6 +40,64 @@ func TestWaitingGetIsAnswered(t *testing.T) {
 	if resp := recvFrom(t, "GET", get); resp.body != "41-x\x1ebAQIDBA==" {
 		t.Errorf("%q", resp.body)
 	}
+}
+
+// writing calls a function, once, when a response is about to be written.
+type writing struct {
+	unwrapper
+	hook func()
+}
+
+func (w writing) Write(body []byte) (int, error) {
+	w.hook()
+	return w.unwrapper.Write(body)
+}
+
+// A client may send its next request, over another connection, when it has the last
+// byte of an answer and its handler has not returned yet.
+func TestTheNextRequestMayComeBeforeTheHandlerReturns(t *testing.T) {
+	t.Parallel()
+	during := make(map[string]func()) // by method; each is taken once
+	var mu sync.Mutex
+	hook := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			next.ServeHTTP(writing{unwrapper{w}, func() {
+				mu.Lock()
+				do := during[r.Method]
+				delete(during, r.Method)
+				mu.Unlock()
+				if do != nil {
+					do()
+				}
+			}}, r)
+		})
+	}
+	p := newRig(t, Options{Use: []func(http.Handler) http.Handler{hook}}, nil).poll()
+	var nested [2]response
+	ask := func(i int, method, body string) func() {
+		return func() { // not on the test's goroutine
+			var err error
+			if nested[i], err = p.try(method, p.query, body); err != nil {
+				nested[i].body = err.Error()
+			}
+		}
+	}
+	mu.Lock()
+	during[http.MethodGet] = func() {
+		_ = p.recv.s.Send(text("two")) // the answer says whether it came
+		ask(0, http.MethodGet, "")()
+	}
+	during[http.MethodPost] = ask(1, http.MethodPost, "4second")
+	mu.Unlock()
+	_ = p.recv.s.Send(text("one"))
+	if resp := p.do(http.MethodGet, p.query, ""); resp.body != "4one" || nested[0].body != "4two" {
+		t.Errorf("GET: %+v, and within it %+v", resp, nested[0])
+	}
+	if resp := p.do(http.MethodPost, p.query, "4first"); resp.body != "ok" || nested[1].body != "ok" {
+		t.Errorf("POST: %+v, and within it %+v", resp, nested[1])
+	}
+	p.wantMessage("t:first")
+	p.wantMessage("t:second")
 }
 
 func TestOverlappingGets(t *testing.T) {
