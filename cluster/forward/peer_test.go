@@ -463,13 +463,20 @@ func TestNothingIsAddedToARequest(t *testing.T) {
 	owner := startNode(t, g, c)
 	other := startNode(t, g, config{})
 	s := owner.session()
-	conn := other.raw("POST /socket.io/?" + s.query + " HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nX-Own: 1\r\n\r\n4x")
-	if resp := answer(t, conn); resp.body != "ok" {
-		t.Fatalf("%+v", resp)
-	}
-	header := receive(t, "request", seen)
-	delete(header, "Content-Length")
-	if len(header) != 1 || header.Get("X-Own") != "1" {
-		t.Errorf("the owner saw %v", header)
+	for _, body := range []string{"Content-Length: 2\r\n\r\n4x", "Transfer-Encoding: chunked\r\n\r\n2\r\n4x\r\n0\r\n\r\n"} {
+		// What is between the client and this node only: RFC 9110, section 7.6.1.
+		conn := other.raw("POST /socket.io/?" + s.query + " HTTP/1.1\r\nHost: x\r\nX-Own: 1\r\n" +
+			"Keep-Alive: timeout=5\r\nTE: trailers\r\nProxy-Connection: keep-alive\r\n" + body)
+		if resp := answer(t, conn); resp.body != "ok" {
+			t.Fatalf("%+v", resp)
+		}
+		header := receive(t, "request", seen)
+		if n := header.Get("Content-Length"); n != "2" {
+			t.Errorf("Content-Length %q", n)
+		}
+		delete(header, "Content-Length")
+		if len(header) != 1 || header.Get("X-Own") != "1" {
+			t.Errorf("the owner saw %v", header)
+		}
 	}
 }

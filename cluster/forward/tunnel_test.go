@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -283,6 +284,21 @@ func TestHTTP2OverTLSBetweenNodes(t *testing.T) {
 	if p := receive(t, "hop", protos); p != "HTTP/1.1" {
 		t.Errorf("the upgrade came over %s", p)
 	}
+}
+
+// What fails one way, or cannot be ended alone, ends the other way at once.
+func TestATunnelEndsAsAWhole(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		client, far := net.Pipe()
+		owner, ownersEnd := net.Pipe()
+		start := time.Now()
+		far.Close()
+		(&tunnel{client: client, owner: owner}).run()
+		if _, err := ownersEnd.Read(make([]byte, 1)); err != io.EOF || time.Since(start) != 0 {
+			t.Errorf("the owner sees %v after %v", err, time.Since(start))
+		}
+	})
 }
 
 // A tunnel that is ready when the node closes is cut, not leaked.
