@@ -52,9 +52,12 @@ type Options struct {
 // Forwarder hands requests to the nodes they are for, and takes those for this one.
 // It is the core.Forwarder of one server.
 type Forwarder struct {
-	opts           Options
-	upgradeTimeout time.Duration // defaultUpgradeTimeout; tests change it
-	count          counters
+	opts  Options
+	count counters
+
+	// Defaults, which tests change.
+	upgradeTimeout time.Duration
+	maxUnsized     int64
 
 	// Immutable after Open.
 	node     adapter.ForwardNode
@@ -82,7 +85,10 @@ type Forwarder struct {
 
 // New returns a Forwarder for core.Options.Forwarder. nil options mean the defaults.
 func New(opts *Options) *Forwarder {
-	f := &Forwarder{upgradeTimeout: defaultUpgradeTimeout, tunnels: make(map[*tunnel]struct{})}
+	f := &Forwarder{
+		upgradeTimeout: defaultUpgradeTimeout, maxUnsized: defaultMaxUnsized,
+		tunnels: make(map[*tunnel]struct{}),
+	}
 	f.count.init()
 	if opts != nil {
 		f.opts = *opts

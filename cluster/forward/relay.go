@@ -18,8 +18,8 @@ import (
 const (
 	// reportTimeout bounds telling the owner what a client's body did.
 	reportTimeout = 5 * time.Second
-	// maxUnsized bounds a response whose length the owner does not tell, in bytes.
-	maxUnsized = 64 << 20
+	// defaultMaxUnsized bounds a response whose length the owner does not tell, in bytes.
+	defaultMaxUnsized = 64 << 20
 	// maxBody bounds a body in bytes where the server's options do not.
 	maxBody = 256 << 20
 )
@@ -193,8 +193,8 @@ func dropHopByHop(h http.Header) {
 func (f *Forwarder) respond(w http.ResponseWriter, rc *http.ResponseController, resp *http.Response) error {
 	body := io.Reader(resp.Body)
 	if resp.ContentLength < 0 {
-		whole, err := io.ReadAll(io.LimitReader(resp.Body, maxUnsized+1))
-		if err == nil && len(whole) > maxUnsized {
+		whole, err := io.ReadAll(io.LimitReader(resp.Body, f.maxUnsized+1))
+		if err == nil && int64(len(whole)) > f.maxUnsized {
 			err = errors.New("response too long")
 		}
 		if err != nil {
