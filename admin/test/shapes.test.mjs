@@ -46,7 +46,7 @@ function shape(value, key) {
   if (/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(value)) return "date";
   if (/^[\w-]{20}$/.test(value)) return "id";
   if (/^(\/.*|AGG.*|ALL.*|M?(EMIT|JOIN|LEAVE|DISCONNECT)|websocket|polling|hello|welcome|guests|Ann|(raw|packets|bytes)\w+|.* .*)$/.test(value) &&
-      !["hostname", "serverId", "time", "url"].includes(key)) return "= " + value;
+      !["hostname", "sec-websocket-key", "serverId", "time", "url"].includes(key)) return "= " + value;
   return "string";
 }
 
