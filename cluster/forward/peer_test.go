@@ -120,6 +120,22 @@ func TestAnOwnerThatNeverAnswersIsGivenUp(t *testing.T) {
 	receive(t, "end of the upgrade", ended)
 }
 
+func TestAnOwnerThatNeverShakesHandsIsGivenUp(t *testing.T) {
+	t.Parallel()
+	mute, err := net.Listen("tcp", "127.0.0.1:0") // the kernel takes connections, nobody answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mute.Close()
+	owner, other, g := pair(t)
+	id := owner.signer.New()
+	g.put(owner.signer.Owner(), "https://"+mute.Addr().String())
+	other.fwd.upgradeTimeout = 100 * time.Millisecond
+	if _, resp, err := other.dialWS(id); err == nil || resp == nil || resp.StatusCode != 400 || other.failed(Broken) != 1 {
+		t.Errorf("upgrade: %v, %+v", err, other.fwd.Stats().Failed)
+	}
+}
+
 func TestAClientThatLeavesTakesItsUpgradeAlong(t *testing.T) {
 	t.Parallel()
 	asked, ended := make(chan struct{}, 1), make(chan struct{}, 1)
