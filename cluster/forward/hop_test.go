@@ -162,6 +162,9 @@ func TestNoncesAreRememberedForTwoWindows(t *testing.T) {
 		}
 		n.first(at.String(), start.Add(at))
 	}
+	if last := 2 * window; n.first(last.String(), start.Add(last+1)) {
+		t.Error("forgotten when the generations turn")
+	}
 	n.first("b", start.Add(10*window))
 	n.first("c", start.Add(20*window))
 	if len(n.now)+len(n.old) != 1 {
