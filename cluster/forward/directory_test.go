@@ -185,7 +185,7 @@ func TestTheLeaseIsRenewed(t *testing.T) {
 		g.set(true)
 		time.Sleep(f.opts.Lease)
 		synctest.Wait()
-		if n := f.Stats().LeaseFailures; n < 3 {
+		if n := f.Stats().LeaseFailures; n < 7 { // each second, where it is three in a lease otherwise
 			t.Errorf("%d attempts", n)
 		}
 		_ = g.Withdraw(t.Context(), "self.epoch")

@@ -198,14 +198,19 @@ func TestHalfATunnelDoesNotStay(t *testing.T) {
 	other, id := fakeOwner(t, config{}, func(conn net.Conn, in *bufio.Reader) {
 		_, _ = io.WriteString(conn, switching)
 		_, _ = io.Copy(io.Discard, in) // the client has ended
+		_, _ = io.WriteString(conn, "last words")
 		<-ended
 	})
 	conn := other.raw(upgradeRequest(id))
-	if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || resp.StatusCode != 101 {
+	in := bufio.NewReader(conn)
+	if resp, err := http.ReadResponse(in, nil); err != nil || resp.StatusCode != 101 {
 		t.Fatalf("%v, %v", resp, err)
 	}
 	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(in); string(text) != "last words" {
+		t.Errorf("the client got %q, %v", text, err)
 	}
 	eventually(t, "end of the tunnel", func() bool { return other.fwd.Stats().Tunnels == 0 })
 	close(ended)
