@@ -133,7 +133,7 @@
       return "polling";
     }
     doOpen() {
-      this.C();
+      this.D();
     }
     pause(done) {
       this.readyState = "pausing";
@@ -154,9 +154,9 @@
       }
       step();
     }
-    async C() {
+    async D() {
       this.n = true;
-      const text = await this.D("GET");
+      const text = await this.E("GET");
       if (text === void 0) return;
       for (const part of text.split(separator)) {
         if (this.readyState == "closed") return;
@@ -174,7 +174,7 @@
       }
       this.n = false;
       this.a("pollComplete");
-      if (this.readyState == "open") this.C();
+      if (this.readyState == "open") this.D();
     }
     doClose() {
       const abort = () => this.o.abort();
@@ -182,13 +182,13 @@
     }
     async write(list) {
       this.writable = false;
-      if (await this.D("POST", list) !== void 0) {
+      if (await this.E("POST", list) !== void 0) {
         this.writable = true;
         this.a("drain");
       }
     }
     /** Makes one request. After a failure, which is an event, it returns nothing. */
-    async D(method, list) {
+    async E(method, list) {
       const { opts } = this;
       const last = list?.[0].type == "1";
       const timer = opts.requestTimeout && setTimeout(() => this.o.abort(), opts.requestTimeout);
@@ -245,7 +245,7 @@
         } catch {
         }
       }
-      setTimeout(() => {
+      queueMicrotask(() => {
         this.writable = this.readyState == "open";
         if (this.writable) this.a("drain");
       });
@@ -265,6 +265,10 @@
   // src/engine.ts
   var transports = { polling: Polling, websocket: WS };
   var websocketWorked = false;
+  var wt = "webtransport";
+  var names = "open,close,ping,pong,message,upgrade,noop".split(",");
+  var named = ({ type, data, options }) => ({ type: names[type || 4], data, options });
+  var decode = (query) => Object.fromEntries(new URLSearchParams(query.replace(/\+/g, "%2B")));
   var hasWindow = typeof addEventListener == "function";
   var utf8Length = (v) => typeof v == "string" ? new TextEncoder().encode(v).length : Math.ceil((v.byteLength || v.size || 0) / 3) * 4;
   var Engine = class extends Emitter {
@@ -275,15 +279,15 @@
       this.writeBuffer = [];
       this.binaryType = "arraybuffer";
       this.p = { ...transports };
-      this.F = [];
+      this.q = [];
       this.i = 0;
       // messages at the head of writeBuffer that the transport has
-      this.q = 0;
+      this.r = 0;
       // when the oldest message that waits was written
       this.j = -1;
       // how long the server may be silent, ms
       this._pingTimeoutTime = Infinity;
-      this.r = 0;
+      this.s = 0;
       const u = new URL(uri || location.origin);
       const secure = /^(https|wss):$/.test(u.protocol);
       this.opts = opts = {
@@ -301,8 +305,8 @@
       this.hostname = opts.hostname;
       this.port = opts.port;
       opts.path = opts.path.replace(/\/$/, "") + (opts.addTrailingSlash ? "/" : "");
-      this.E = typeof opts.query == "string" ? Object.fromEntries(new URLSearchParams(opts.query)) : opts.query || Object.fromEntries(u.searchParams);
-      this.transports = (opts.transports || ["polling", "websocket", "webtransport"]).map((t) => {
+      this.F = typeof opts.query == "string" ? decode(opts.query) : opts.query || decode(u.search);
+      this.transports = (opts.transports || ["polling", "websocket", wt]).map((t) => {
         if (typeof t == "string") return t;
         this.p[t.prototype.name] = t;
         return t.prototype.name;
@@ -325,7 +329,7 @@
       return name in this.p && (name != "websocket" || typeof WebSocket == "function");
     }
     I(name) {
-      const query = { ...this.E, EIO: 4, transport: name };
+      const query = { ...this.F, EIO: 4, transport: name };
       if (this.id) query.sid = this.id;
       return new this.p[name]({ ...this.opts, query, ...this.opts.transportOptions[name] });
     }
@@ -344,18 +348,18 @@
     J(t) {
       this.transport?.off();
       this.transport = t;
-      t.on("drain", () => this.R()).on("packet", (m) => this.s(m)).on("error", (e) => this.t(e)).on("close", (details) => this.b("transport close", details));
+      t.on("drain", () => this.R()).on("packet", (m) => this.t(m)).on("error", (e) => this.u(e)).on("close", (details) => this.b("transport close", details));
     }
     K() {
       return /^(open|closing)/.test(this.readyState);
     }
-    s({ type, data }) {
+    t({ type, data }) {
       if (!this.K()) return;
-      this.a("packet", { type, data });
+      this.a("packet", named({ type, data }));
       this.a("heartbeat");
       switch (type) {
         case "0":
-          this.u(data);
+          this.v(data);
           break;
         case "2":
           this.L({ type: "3", data: "" });
@@ -368,29 +372,29 @@
           this.a("message", data);
           break;
         default:
-          if (!"1356".includes(type)) this.t(new Error("server error"));
+          if (!"1356".includes(type)) this.u(new Error("server error"));
       }
     }
-    u(text) {
+    v(text) {
       let open;
       try {
         open = JSON.parse(text);
-        this.F = open.upgrades.filter((name) => this.transports.includes(name));
+        this.q = open.upgrades.filter((name) => this.transports.includes(name));
       } catch (e) {
-        return this.t(new TransportError("invalid handshake", e));
+        return this.u(new TransportError("invalid handshake", e));
       }
       this.a("handshake", open);
       this.id = open.sid;
       this.transport.query.sid = open.sid;
       this.j = open.pingInterval + open.pingTimeout;
-      this.r = open.maxPayload;
+      this.s = open.maxPayload;
       this.readyState = "open";
       websocketWorked = this.transport.name == "websocket";
       this.a("open");
       this.l();
       if (this.readyState == "closed") return;
       this.M();
-      if (this.opts.upgrade) this.F.forEach((name) => this.S(name));
+      if (this.opts.upgrade && this.readyState == "open") this.q.forEach((name) => this.S(name));
     }
     /** Expects the next ping. */
     M() {
@@ -461,16 +465,17 @@
       this.once("close", stop);
       this.once("error", stop);
       this.once("upgrading", other);
-      t.open();
+      if (name != wt && this.q.includes(wt)) setTimeout(() => over || t.open(), 200);
+      else t.open();
     }
     /** How long the oldest message that waits has been waiting, in milliseconds. */
     get waited() {
-      return this.writeBuffer.length ? Date.now() - this.q : 0;
+      return this.writeBuffer.length ? Date.now() - this.r : 0;
     }
     L(m) {
       if (this.readyState == "closing" || this.readyState == "closed") return;
-      this.a("packetCreate", m);
-      if (!this.writeBuffer.push(m) || this.writeBuffer.length == 1) this.q = Date.now();
+      this.a("packetCreate", named(m));
+      if (!this.writeBuffer.push(m) || this.writeBuffer.length == 1) this.r = Date.now();
       this.l();
     }
     l() {
@@ -483,11 +488,11 @@
     /** The messages that go into one payload. */
     T() {
       const all = this.writeBuffer;
-      if (this.r && this.transport.name == "polling") {
-        let size = 0;
+      if (this.s && this.transport.name == "polling") {
+        let size = -1;
         for (let i = 0; i < all.length; i++) {
           size += 2 + (all[i].data ? utf8Length(all[i].data) : 0);
-          if (i && size > this.r) return all.slice(0, i);
+          if (i && size > this.s) return all.slice(0, i);
         }
       }
       return all.slice();
@@ -495,7 +500,7 @@
     R() {
       this.writeBuffer.splice(0, this.i);
       this.i = 0;
-      this.q = Date.now();
+      this.r = Date.now();
       if (this.writeBuffer.length) this.l();
       else this.a("drain");
     }
@@ -528,10 +533,10 @@
       }
       return this;
     }
-    t(e) {
+    u(e) {
       websocketWorked = false;
       if (this.opts.tryAllTransports && this.transports.length > 1 && this.readyState == "opening") {
-        this.transports.shift();
+        this.transports = this.transports.filter((name) => name != this.transport.name);
         this.H();
         return;
       }
@@ -605,20 +610,20 @@
     constructor(reviver_) {
       super();
       this.W = reviver_;
-      this.w = [];
+      this.x = [];
     }
     /** Takes a text or a binary message, and throws when it cannot come here. */
     add(message) {
-      const p = this.v;
+      const p = this.w;
       if (typeof message == "string") {
         if (p) throw new Error("got plaintext data when reconstructing a packet");
         const packet = this.V(message);
-        if (packet.attachments) this.v = packet;
+        if (packet.attachments) this.w = packet;
         else this.a("decoded", packet);
       } else {
         if (!p) throw new Error("got binary data when not reconstructing a packet");
-        if (this.w.push(message) == p.attachments) {
-          const bins = this.w;
+        if (this.x.push(message) == p.attachments) {
+          const bins = this.x;
           this.destroy();
           p.data = restore(p.data, bins);
           delete p.attachments;
@@ -627,8 +632,8 @@
       }
     }
     destroy() {
-      this.v = void 0;
-      this.w = [];
+      this.w = void 0;
+      this.x = [];
     }
     V(text) {
       const m = /^(?:[0-4]|[56](\d+)-)(?:(\/[^,]*),?)?(\d+)?/.exec(text);
@@ -707,7 +712,7 @@
       const { io: io2 } = this;
       this.subs ||= [
         on(io2, "open", () => this.m()),
-        on(io2, "packet", (p) => this.s(p)),
+        on(io2, "packet", (p) => this.t(p)),
         on(io2, "error", (e) => {
           if (!this.connected) this.a("connect_error", e);
         }),
@@ -781,15 +786,15 @@
           this._queue.shift();
           ack?.(error, ...answer);
         }
-        this.x();
+        this.y();
       };
       answered.withError = true;
       args.push(answered);
       this._queue.push(item);
-      this.x();
+      this.y();
     }
     /** Sends the head of the queue of emits that are repeated. */
-    x(force) {
+    y(force) {
       const item = this._queue[0];
       if (!this.connected || !item || item.pending && !force) return;
       item.pending = true;
@@ -798,12 +803,12 @@
       this.emit(...item.args);
     }
     /** Sends a packet of this namespace. */
-    y(packet) {
+    z(packet) {
       packet.nsp = this.nsp;
       this.io._packet(packet);
     }
     m() {
-      const greet = (auth) => this.y({ type: 0 /* CONNECT */, data: this._pid ? { pid: this._pid, offset: this._lastOffset, ...auth } : auth });
+      const greet = (auth) => this.z({ type: 0 /* CONNECT */, data: this._pid ? { pid: this._pid, offset: this._lastOffset, ...auth } : auth });
       typeof this.auth == "function" ? this.auth(greet) : greet(this.auth);
     }
     b(reason, details) {
@@ -818,11 +823,11 @@
         if (ack.withError) ack.call(this, new Error("socket has been disconnected"));
       }
     }
-    s({ nsp, type, data, id }) {
+    t({ nsp, type, data, id }) {
       if (nsp != this.nsp) return;
       switch (type) {
         case 0 /* CONNECT */:
-          if (data?.sid) this.u(data);
+          if (data?.sid) this.v(data);
           else this.a("connect_error", new Error("the server speaks Socket.IO 2"));
           break;
         case 2 /* EVENT */:
@@ -845,11 +850,11 @@
           break;
         }
         case 1 /* DISCONNECT */:
-          this.z();
+          this.A();
           this.b("io server disconnect");
           break;
         case 4 /* CONNECT_ERROR */: {
-          this.z();
+          this.A();
           const error = new Error(data.message || data);
           error.data = data.data;
           this.a("connect_error", error);
@@ -868,29 +873,29 @@
       return (...args) => {
         if (sent) return;
         sent = true;
-        this.y({ type: 3 /* ACK */, id, data: args });
+        this.z({ type: 3 /* ACK */, id, data: args });
       };
     }
-    u({ sid, pid }) {
+    v({ sid, pid }) {
       this.id = sid;
       this.recovered = !!pid && this._pid === pid;
       this._pid = pid;
       this.connected = true;
       for (const args of this.receiveBuffer.splice(0)) this.O(args);
       for (const packet of this.sendBuffer.splice(0)) this.N(packet);
-      this.x(true);
+      this.y(true);
       this.a("connect");
     }
     /** Stops to listen to the connection, and ends it if nobody else does. */
-    z() {
+    A() {
       this.subs?.forEach((fn) => fn());
       this.subs = void 0;
       this.io._destroy();
     }
     disconnect() {
       const was = this.connected;
-      if (was) this.y({ type: 1 /* DISCONNECT */ });
-      this.z();
+      if (was) this.z({ type: 1 /* DISCONNECT */ });
+      this.A();
       if (was) this.b("io client disconnect");
       return this;
     }
@@ -978,17 +983,18 @@
     get _autoConnect() {
       return this.opts.autoConnect;
     }
-    open(fn) {
+    open(fn, again) {
       if (this._readyState.startsWith("open")) return this;
       let engine;
+      if (!again) this._reconnecting = false;
       this.d = false;
       this._readyState = "opening";
       const failed = (error) => {
-        this.A();
+        this.B();
         this._readyState = "closed";
         this.a("error", error);
         if (fn) fn(error);
-        else if (!this._reconnecting && this.opts.reconnection && !this.c) this.B();
+        else if (this.opts.reconnection) this.C();
       };
       try {
         engine = this.engine = new Engine(this.uri, this.opts);
@@ -1023,7 +1029,7 @@
       return timer;
     }
     m() {
-      this.A();
+      this.B();
       this._readyState = "open";
       this.a("open");
       const { engine } = this;
@@ -1058,7 +1064,7 @@
     _packet(packet) {
       for (const part of this.encoder.encode(packet)) this.engine.write(part, packet.options);
     }
-    A() {
+    B() {
       for (const fn of this.g.splice(0)) fn();
       this.decoder.destroy();
     }
@@ -1071,12 +1077,12 @@
       this._close();
     }
     b(reason, details) {
-      this.A();
+      this.B();
       this.engine?.close();
       this.c = 0;
       this._readyState = "closed";
       this.a("close", reason, details);
-      if (this.opts.reconnection && !this.d) this.B();
+      if (this.opts.reconnection && !this.d) this.C();
     }
     /**
      * The pause before the next attempt: it doubles up to a cap, and is random
@@ -1090,7 +1096,7 @@
       const high = Math.min(d * (1 + spread), cap);
       return low + Math.random() * (high - low);
     }
-    B() {
+    C() {
       if (this._reconnecting || this.d) return;
       if (this.c >= this.opts.reconnectionAttempts) {
         this.c = 0;
@@ -1100,21 +1106,21 @@
       const delay = this.$();
       this._reconnecting = true;
       const timer = this.P(() => {
-        if (this.d) return;
+        if (this.d || !this._reconnecting) return;
         this.c++;
         this.a("reconnect_attempt", this.c);
         if (this.d) return;
         this.open((error) => {
           this._reconnecting = false;
           if (error) {
-            this.B();
+            this.C();
             this.a("reconnect_error", error);
           } else {
             const attempt = this.c;
             this.c = 0;
             this.a("reconnect", attempt);
           }
-        });
+        }, true);
       }, delay);
       this.g.push(() => clearTimeout(timer));
     }
@@ -1134,7 +1140,7 @@
   function lookup(uri, opts) {
     if (uri && typeof uri == "object") [uri, opts] = [void 0, uri];
     opts = { ...opts, path: opts?.path || defaults.path };
-    uri ??= page.host;
+    uri ||= page.host;
     if (/^\/(?!\/)/.test(uri)) uri = page.host + uri;
     if (!/^(http|ws)s?:/.test(uri)) uri = page.protocol + "//" + uri.replace(/^\/\//, "");
     const u = new URL(uri);
@@ -1142,7 +1148,7 @@
     const source = u.protocol + "//" + u.host;
     const id = source + opts.path;
     const fresh = opts.forceNew || opts["force new connection"] || opts.multiplex === false || nsp in (managers[id]?.nsps || {});
-    if (u.search && !opts.query) opts.query = Object.fromEntries(u.searchParams);
+    if (u.search && !opts.query) opts.query = decode(u.search);
     const manager = fresh ? new Manager(source, opts) : managers[id] ||= new Manager(source, opts);
     return manager.socket(nsp, opts);
   }

@@ -8,6 +8,15 @@ export const transports: Record<string, TransportClass> = { polling: Polling, we
 
 let websocketWorked = false;
 
+const wt = "webtransport";
+
+// What the types of messages are called to listeners; binary ones have none of their own.
+const names = "open,close,ping,pong,message,upgrade,noop".split(",");
+const named = ({ type, data, options }: Message) => ({ type: names[(type || 4) as any], data, options });
+
+/** A query as the official client takes it: a plus is a plus. */
+export const decode = (query: string): Record<string, string> => Object.fromEntries(new URLSearchParams(query.replace(/\+/g, "%2B")));
+
 const hasWindow = typeof addEventListener == "function";
 
 const utf8Length = (v: any): number =>
@@ -60,8 +69,8 @@ export class Engine extends Emitter {
     this.hostname = opts.hostname;
     this.port = opts.port;
     opts.path = opts.path.replace(/\/$/, "") + (opts.addTrailingSlash ? "/" : "");
-    this.query_ = typeof opts.query == "string" ? Object.fromEntries(new URLSearchParams(opts.query)) : opts.query || Object.fromEntries(u.searchParams);
-    this.transports = (opts.transports || ["polling", "websocket", "webtransport"])
+    this.query_ = typeof opts.query == "string" ? decode(opts.query) : opts.query || decode(u.search);
+    this.transports = (opts.transports || ["polling", "websocket", wt])
       .map((t: any): string => {
         if (typeof t == "string") return t;
         this.classes_[t.prototype.name] = t;
@@ -122,7 +131,7 @@ export class Engine extends Emitter {
 
   private receive_({ type, data }: Message): void {
     if (!this.alive_()) return;
-    this.fire_("packet", { type, data });
+    this.fire_("packet", named({ type, data }));
     this.fire_("heartbeat");
     switch (type) {
       case "0":
@@ -162,7 +171,7 @@ export class Engine extends Emitter {
     this.flush_();
     if ((this.readyState as string) == "closed") return;
     this.await_();
-    if (this.opts.upgrade) this.upgrades_.forEach((name) => this.probe_(name));
+    if (this.opts.upgrade && this.readyState == "open") this.upgrades_.forEach((name) => this.probe_(name));
   }
 
   /** Expects the next ping. */
@@ -236,7 +245,9 @@ export class Engine extends Emitter {
     this.once("close", stop);
     this.once("error", stop);
     this.once("upgrading", other);
-    t.open();
+    // WebTransport gets a head start.
+    if (name != wt && this.upgrades_.includes(wt)) setTimeout(() => over || t.open(), 200);
+    else t.open();
   }
 
   /** How long the oldest message that waits has been waiting, in milliseconds. */
@@ -246,7 +257,7 @@ export class Engine extends Emitter {
 
   private push_(m: Message): void {
     if (this.readyState == "closing" || this.readyState == "closed") return;
-    this.fire_("packetCreate", m);
+    this.fire_("packetCreate", named(m));
     if (!this.writeBuffer.push(m) || this.writeBuffer.length == 1) this.since_ = Date.now();
     this.flush_();
   }
@@ -263,7 +274,7 @@ export class Engine extends Emitter {
   private fitting_(): Message[] {
     const all = this.writeBuffer;
     if (this.maxPayload_ && this.transport.name == "polling") {
-      let size = 0;
+      let size = -1; // separators are between messages
       for (let i = 0; i < all.length; i++) {
         size += 2 + (all[i].data ? utf8Length(all[i].data) : 0); // the type and a separator
         if (i && size > this.maxPayload_) return all.slice(0, i);
@@ -315,7 +326,7 @@ export class Engine extends Emitter {
   private failed_(e: any): void {
     websocketWorked = false;
     if (this.opts.tryAllTransports && this.transports.length > 1 && this.readyState == "opening") {
-      this.transports.shift();
+      this.transports = this.transports.filter((name) => name != this.transport.name);
       this.open_();
       return;
     }

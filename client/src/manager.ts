@@ -51,9 +51,11 @@ export class Manager extends Emitter {
     return this.opts.autoConnect;
   }
 
-  open(fn?: (error?: Error) => void): this {
+  open(fn?: (error?: Error) => void, again?: boolean): this {
     if (this._readyState.startsWith("open")) return this;
     let engine: any;
+    // By hand during a pause: this takes the place of the attempt that was to come.
+    if (!again) this._reconnecting = false;
     this.skip_ = false;
     this._readyState = "opening";
     const failed = (error: any) => {
@@ -61,8 +63,7 @@ export class Manager extends Emitter {
       this._readyState = "closed";
       this.fire_("error", error);
       if (fn) fn(error);
-      // Only when the first attempt of all fails is nobody else there to try again.
-      else if (!this._reconnecting && this.opts.reconnection && !this.attempts_) this.reconnect_();
+      else if (this.opts.reconnection) this.reconnect_();
     };
     try {
       engine = this.engine = new Engine(this.uri, this.opts);
@@ -187,7 +188,7 @@ export class Manager extends Emitter {
     const delay = this.delay_();
     this._reconnecting = true;
     const timer = this.later_(() => {
-      if (this.skip_) return;
+      if (this.skip_ || !this._reconnecting) return;
       this.attempts_++;
       this.fire_("reconnect_attempt", this.attempts_);
       if (this.skip_) return;
@@ -201,7 +202,7 @@ export class Manager extends Emitter {
           this.attempts_ = 0;
           this.fire_("reconnect", attempt);
         }
-      });
+      }, true);
     }, delay);
     this.subs_.push(() => clearTimeout(timer));
   }

@@ -247,7 +247,8 @@ export class WS extends Transport {
         // Closing: onclose follows.
       }
     }
-    setTimeout(() => {
+    // No timer: in hidden pages they are late by seconds.
+    queueMicrotask(() => {
       this.writable = this.readyState == "open";
       if (this.writable) this.fire_("drain");
     });

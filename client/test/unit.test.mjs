@@ -92,6 +92,62 @@ describe("back-off", () => {
   });
 });
 
+/** A transport whose connections open when the test says so, or fail. */
+class Scripted extends Transport {
+  static made = [];
+  get name() {
+    return "scripted";
+  }
+  doOpen() {
+    Scripted.made.push(this);
+  }
+  doClose() {}
+  write() {}
+  welcome() {
+    this.onOpen();
+    this.onMessage('0{"sid":"s","upgrades":[],"pingInterval":25000,"pingTimeout":20000}');
+  }
+  fail() {
+    this.onError("refused");
+  }
+}
+const next = async () => {
+  await until(() => Scripted.made.length, "a connection");
+  return Scripted.made.shift();
+};
+
+describe("a Manager opened by hand during a pause", () => {
+  const start = async (opts) => {
+    const m = track(new Manager("http://localhost", { transports: [Scripted], ...opts }));
+    (await next()).fail(); // now it pauses
+    return m;
+  };
+
+  it("does not make the attempt that was to come, and reconnects when that connection is lost", async () => {
+    const m = await start({ reconnectionDelay: 20, randomizationFactor: 0 });
+    m.open();
+    const transport = await next();
+    const attempts = [];
+    m.on("reconnect_attempt", (n) => attempts.push(n));
+    await pause(60); // the pause has ended
+    transport.welcome();
+    assert.deepEqual(attempts, []);
+    transport.fail();
+    (await next()).welcome();
+    assert.deepEqual(attempts, [1]);
+  });
+
+  it("goes on when that fails, too", async () => {
+    const m = await start({ reconnectionDelay: 20, randomizationFactor: 0 });
+    m.open();
+    (await next()).fail();
+    (await next()).fail();
+    (await next()).welcome();
+    assert.equal(m._readyState, "open");
+    assert.equal(m._reconnecting, false);
+  });
+});
+
 describe("manager", () => {
   it("reads and writes its options", () => {
     const m = new Manager("http://localhost", { autoConnect: false });
@@ -130,6 +186,30 @@ describe("manager", () => {
     const s = track(io("http://localhost", { forceNew: true, transports: [Never], timeout: 10, reconnection: false }));
     const [error] = await once(s, "connect_error");
     assert.equal(error.message, "timeout");
+  });
+
+  it("tries all transports, also after it remembered the last of them", async () => {
+    class Other extends Scripted {
+      get name() {
+        return "websocket";
+      }
+    }
+    const opts = { transports: [Scripted, Other], tryAllTransports: true, rememberUpgrade: true, reconnection: false };
+    const names = [];
+    for (const works of [true, false]) {
+      const m = track(new Manager("http://localhost", { ...opts, transports: works ? [Other] : opts.transports }));
+      const t = await next();
+      names.push(t.name);
+      if (works) t.welcome();
+      else {
+        t.fail();
+        const second = await next();
+        names.push(second.name);
+        second.welcome();
+      }
+      assert.equal(m._readyState, "open");
+    }
+    assert.deepEqual(names, ["websocket", "websocket", "scripted"]);
   });
 
   it("says so when it has no transport", async () => {
@@ -321,6 +401,104 @@ describe("socket", () => {
     assert.equal((await seen).message, "the listener's");
     for (const fn of others) process.on("uncaughtException", fn);
     assert.ok(socket.connected);
+  });
+});
+
+describe("engine", () => {
+  const handshake = (upgrades) => "0" + JSON.stringify({ sid: "s", upgrades, pingInterval: 25000, pingTimeout: 20000, maxPayload: 20 });
+
+  it("sends over WebSocket without a timer between", async () => {
+    const [realSocket, realTimeout] = [globalThis.WebSocket, globalThis.setTimeout];
+    const sent = [];
+    let ws;
+    globalThis.WebSocket = class {
+      constructor() {
+        ws = this;
+      }
+      send(m) {
+        sent.push(m);
+      }
+      close() {}
+    };
+    globalThis.setTimeout = () => 0; // a hidden page's are late
+    try {
+      const m = track(new Manager("http://localhost", { transports: ["websocket"], autoConnect: false }));
+      m.open();
+      ws.onopen();
+      ws.onmessage({ data: handshake([]) });
+      m.engine.write("a");
+      await null;
+      m.engine.write("b");
+      await null;
+      m.engine.write("c").write("d");
+      await null;
+      await null;
+      assert.deepEqual(sent, ["4a", "4b", "4c", "4d"]);
+    } finally {
+      [globalThis.WebSocket, globalThis.setTimeout] = [realSocket, realTimeout];
+    }
+  });
+
+  it("fills a payload to the byte, and never beyond, but for one message", async () => {
+    const m = track(new Manager("http://localhost", { transports: [Scripted], autoConnect: false }));
+    m.open();
+    const t = await next();
+    const sent = [];
+    Object.defineProperty(t, "name", { value: "polling" });
+    t.write = (list) => sent.push(list.map((x) => x.type + x.data).join("|"));
+    t.onOpen();
+    t.onMessage(handshake([]));
+    t.writable = false;
+    for (const text of ["x".repeat(9), "y".repeat(8), "é", "z".repeat(99), "end"]) m.engine.write(text);
+    for (let i = 0; i < 4; i++) {
+      t.writable = true;
+      t.emit("drain");
+    }
+    assert.deepEqual(sent, ["4xxxxxxxxx|4yyyyyyyy", "4é", "4" + "z".repeat(99), "4end"]);
+    assert.equal(new TextEncoder().encode(sent[0]).length, 20);
+  });
+
+  it("gives WebTransport a head start, and takes WebSocket when it fails", async () => {
+    class First extends Scripted {
+      get name() {
+        return "polling";
+      }
+    }
+    class WS extends Scripted {
+      get name() {
+        return "websocket";
+      }
+    }
+    class WT extends Scripted {
+      get name() {
+        return "webtransport";
+      }
+    }
+    const m = track(new Manager("http://localhost", { transports: [First, WS, WT], autoConnect: false }));
+    m.open();
+    const t = await next();
+    t.onOpen();
+    t.onMessage(handshake(["websocket", "webtransport"]));
+    const [a] = Scripted.made.splice(0);
+    assert.equal(a.name, "webtransport");
+    assert.equal(Scripted.made.length, 0);
+    a.fail();
+    const b = await next();
+    assert.equal(b.name, "websocket");
+    b.onOpen();
+    b.onMessage("3probe");
+    assert.equal(m.engine.transport.name, "websocket");
+  });
+
+  it("starts no upgrade when it was closed as it opened", async () => {
+    const m = track(new Manager("http://localhost", { transports: [Scripted, class extends Scripted { get name() { return "websocket"; } }], autoConnect: false }));
+    m.open();
+    m.engine.on("open", () => m.engine.write("last").close());
+    const t = await next();
+    t.onOpen();
+    t.onMessage(handshake(["websocket"]));
+    assert.equal(m.engine.readyState, "closing");
+    assert.equal(Scripted.made.length, 0);
   });
 });
 
