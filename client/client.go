@@ -11,11 +11,12 @@ import (
 	"io/fs"
 )
 
-//go:embed dist/*.js dist/*.map
+//go:embed dist/*.js dist/*.map dist/*.br
 var dist embed.FS
 
 // Files returns the built files: socket.io.js, socket.io.min.js,
-// socket.io.esm.min.js, socket.io.msgpack.min.js and their source maps.
+// socket.io.esm.min.js, socket.io.msgpack.min.js, those of WebTransport, and their
+// source maps; and each of them compressed with Brotli, with .br behind its name.
 func Files() fs.FS {
 	files, err := fs.Sub(dist, "dist")
 	if err != nil {

@@ -42,9 +42,10 @@ type clientFile struct {
 
 // fileBody is what is kept of a file.
 type fileBody struct {
-	etag  string
-	plain []byte
-	coded map[string][]byte // by content coding
+	etag    string
+	plain   []byte
+	coded   map[string][]byte // by content coding
+	offered []string          // the codings, in the order of preference
 }
 
 func newClientFiles(fsys fs.FS) *clientFiles {
@@ -63,27 +64,42 @@ func newClientFiles(fsys fs.FS) *clientFiles {
 }
 
 func readClientFile(fsys fs.FS, name string) (*fileBody, error) {
-	f, err := fsys.Open(name)
+	plain, err := readBounded(fsys, name)
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	plain, err := io.ReadAll(io.LimitReader(f, maxClientFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(plain) > maxClientFile {
-		return nil, errors.New("larger than 16 MiB")
 	}
 	sum := sha256.Sum256(plain)
-	return &fileBody{
+	body := &fileBody{
 		etag:  base64.RawURLEncoding.EncodeToString(sum[:12]),
 		plain: plain,
 		coded: map[string][]byte{
 			"gzip":    compressed(plain, func(w io.Writer) io.WriteCloser { z, _ := gzip.NewWriterLevel(w, gzip.BestCompression); return z }),
 			"deflate": compressed(plain, func(w io.Writer) io.WriteCloser { z, _ := zlib.NewWriterLevel(w, zlib.BestCompression); return z }),
 		},
-	}, nil
+		offered: []string{"gzip", "deflate"},
+	}
+	// Brotli, which Go cannot compress with, comes from the build of the client.
+	if br, err := readBounded(fsys, name+".br"); err == nil {
+		body.coded["br"] = br
+		body.offered = []string{"br", "gzip", "deflate"} // the reference's order
+	}
+	return body, nil
+}
+
+func readBounded(fsys fs.FS, name string) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxClientFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxClientFile {
+		return nil, errors.New("larger than 16 MiB")
+	}
+	return b, nil
 }
 
 // compressed returns b in a content coding.
@@ -99,7 +115,8 @@ func compressed(b []byte, writer func(io.Writer) io.WriteCloser) []byte {
 // directory. It returns false, with nothing written, for any other request and for
 // a file that is not there.
 func (c *clientFiles) serve(w http.ResponseWriter, r *http.Request) bool {
-	f := c.files[path.Base(r.URL.Path)]
+	_, name := path.Split(r.URL.Path)
+	f := c.files[name]
 	if f == nil {
 		return false
 	}
@@ -118,7 +135,7 @@ func (c *clientFiles) serve(w http.ResponseWriter, r *http.Request) bool {
 	h.Set("Etag", `"`+body.etag+`"`)
 	h.Add("Vary", "Accept-Encoding")
 	out := body.plain
-	if coding := engineio.Negotiate(r.Header["Accept-Encoding"]); coding != "" {
+	if coding := engineio.Negotiate(r.Header["Accept-Encoding"], body.offered...); coding != "" {
 		out = body.coded[coding]
 		h.Set("Content-Encoding", coding)
 	}

@@ -63,16 +63,35 @@ func TestTheClientIsServed(t *testing.T) {
 	}
 }
 
+// The codings are those that the reference chooses for the same headers.
 func TestTheClientIsCompressed(t *testing.T) {
 	t.Parallel()
 	r := start(t, nil)
+	own := start(t, &core.Options{ClientFS: fstest.MapFS{"socket.io.min.js": {Data: []byte("own build")}}})
 	want, _ := fs.ReadFile(client.Files(), "socket.io.min.js")
-	for accept, coding := range map[string]string{"": "", "gzip, deflate": "gzip", "gzip;q=0.1, deflate": "deflate", "identity": "", "br": ""} {
+	brotli, _ := fs.ReadFile(client.Files(), "socket.io.min.js.br")
+	for accept, codings := range map[string][2]string{ // with Brotli, and without
+		"":                       {"", ""},
+		"br":                     {"br", ""},
+		"gzip, deflate, br":      {"gzip", "gzip"},
+		"br, gzip":               {"br", "gzip"},
+		"deflate, gzip":          {"deflate", "deflate"},
+		"gzip;q=0.1, deflate":    {"deflate", "deflate"},
+		"gzip;q=0.5, br;q=0.6":   {"br", "gzip"},
+		"*":                      {"br", "gzip"},
+		"gzip, *":                {"gzip", "gzip"},
+		"gzip;q=0.5, *":          {"br", "deflate"},
+		"br;q=0, *":              {"gzip", "gzip"},
+		"identity":               {"", ""},
+		"zstd, GZIP":             {"gzip", "gzip"},
+		"br;q=0, gzip;q=nothing": {"", ""},
+	} {
+		equal(t, "Content-Encoding of a build without Brotli for "+accept, own.ask(http.MethodGet, "/socket.io.min.js", http.Header{"Accept-Encoding": {accept}}).Header.Get("Content-Encoding"), codings[1])
 		resp := r.ask(http.MethodGet, "/socket.io/socket.io.min.js", http.Header{"Accept-Encoding": {accept}})
-		equal(t, "Content-Encoding for "+accept, resp.Header.Get("Content-Encoding"), coding)
+		equal(t, "Content-Encoding for "+accept, resp.Header.Get("Content-Encoding"), codings[0])
 		var in io.Reader = resp.Body
 		var err error
-		switch coding {
+		switch codings[0] {
 		case "gzip":
 			in, err = gzip.NewReader(in)
 		case "deflate":
@@ -81,7 +100,7 @@ func TestTheClientIsCompressed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if body(t, in) != string(want) {
+		if got := body(t, in); got != string(want) && (codings[0] != "br" || got != string(brotli)) {
 			t.Errorf("%s: not the file", accept)
 		}
 	}
@@ -111,6 +130,8 @@ func TestWhatIsNoClientFileGoesToTheEngine(t *testing.T) {
 		{core.Options{}, "socket.io.js.txt", refused},
 		{core.Options{}, "../client.go", refused},
 		{core.Options{}, "index.d.ts", refused},
+		{core.Options{}, "socket.io.js.br", refused},
+		{core.Options{}, "socket.io.js/", refused},
 		{core.Options{ServeClient: new(false)}, "socket.io.js", refused},
 		{core.Options{ServeClient: new(false), ClientFS: own}, "socket.io.js", refused},
 		{core.Options{ServeClient: new(true), ClientFS: own}, "socket.io.js", "own build"},

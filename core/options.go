@@ -187,7 +187,8 @@ type Options struct {
 	ServeClient *bool
 	// ClientFS holds these files instead of the client that is built in: the
 	// official one's node_modules/socket.io-client/dist, for example. A file is read
-	// once, when it is first asked for.
+	// once, when it is first asked for. It is sent with gzip and deflate, and with
+	// Brotli when there is a file of its name and .br that holds it in that form.
 	ClientFS fs.FS
 
 	// Use wraps every HTTP request of the protocol, WebSocket upgrades included, in

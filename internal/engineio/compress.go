@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -77,18 +78,20 @@ func (c *compression) append(coding string, src []byte, dst *[]byte) {
 	*dst = out.Bytes()
 }
 
-// Negotiate chooses a content coding by the Accept-Encoding header: the higher
-// weight, then the client's order. It is gzip, deflate, or empty for none.
-func Negotiate(accept []string) string {
+// Negotiate chooses one of the offered content codings by the Accept-Encoding
+// header: the higher weight, then one that is named before one that * stands for,
+// then the client's order, then the server's. It is empty for none. The rules are
+// those of the negotiator package, which the reference uses.
+func Negotiate(accept []string, offered ...string) string {
 	best, bestQ, any, anyQ := "", 0.0, false, 0.0
-	named := make(map[string]bool, 2)
+	named := make(map[string]bool, len(offered))
 	for part := range strings.SplitSeq(strings.Join(accept, ","), ",") {
 		name, q := coding(part)
 		if name == "*" {
 			any, anyQ = true, q
 			continue
 		}
-		if name != codingGzip && name != codingDeflate {
+		if !slices.Contains(offered, name) {
 			continue
 		}
 		named[name] = true
@@ -97,7 +100,7 @@ func Negotiate(accept []string) string {
 		}
 	}
 	if any && anyQ > bestQ {
-		for _, name := range []string{codingGzip, codingDeflate} {
+		for _, name := range offered {
 			if !named[name] {
 				return name
 			}

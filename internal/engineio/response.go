@@ -16,7 +16,7 @@ func (srv *Server) writePayload(w http.ResponseWriter, r *http.Request, p payloa
 	srv.pollHeaders(h, r)
 	body := p.body
 	if p.compress && srv.gzip.wants(len(body)) {
-		if name := Negotiate(r.Header["Accept-Encoding"]); name != "" {
+		if name := Negotiate(r.Header["Accept-Encoding"], codingGzip, codingDeflate); name != "" {
 			packed := buffers.get()
 			defer buffers.put(packed)
 			srv.gzip.append(name, body, packed)
