@@ -74,6 +74,26 @@ for (const impl of implementations) {
       await done(page);
     });
 
+    it("finds the server of the page by every way to say so", async () => {
+      const page = await show(s.url);
+      const [url, host] = [new URL(s.url), new URL(s.url).host];
+      const got = await page.evaluate(
+        async (list) => {
+          const out = [];
+          for (const address of list) {
+            const socket = io(address, { forceNew: true });
+            await new Promise((ok, no) => socket.once("connect", ok).once("connect_error", no));
+            out.push(socket.nsp);
+            socket.disconnect();
+          }
+          return out;
+        },
+        [undefined, null, "", "/", "/custom", host, `//${host}/custom`, url.href, `ws://${host}`],
+      );
+      assert.deepEqual(got, ["/", "/", "/", "/", "/custom", "/", "/custom", "/", "/"]);
+      await done(page);
+    });
+
     it("answers, and sees the end of a namespace", async () => {
       const page = await show(s.url);
       const id = await connect(page, {});

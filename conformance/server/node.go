@@ -39,6 +39,9 @@ type nodeConfig struct {
 	CSR             int    `json:"csr"` // connection state recovery for this long; 0 is off
 	AllowEIO3       bool   `json:"allowEIO3"`
 	Deflate         bool   `json:"perMessageDeflate"`
+
+	Origins []string `json:"origins"` // pages that may connect, with cookies; none is any, without
+	Cookies bool     `json:"cookies"` // one of the handshake, and one of a middleware
 }
 
 // node is one member of a cluster and what its control endpoint knows of it.
@@ -74,6 +77,14 @@ type listenMode struct {
 }
 
 var dynamicNames = regexp.MustCompile(`^/dyn-[\w-]+$`)
+
+// routeCookie sets what a balancer would.
+func routeCookie(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Add("Set-Cookie", "route=a; Path=/")
+		next.ServeHTTP(w, r)
+	})
+}
 
 func clusterNode() (http.Handler, string, error) {
 	n := &node{serverSide: make(map[string]listenMode)}
@@ -111,6 +122,13 @@ func clusterNode() (http.Handler, string, error) {
 	}
 	if n.config.Deflate {
 		opts.Deflate = new(core.DeflateOptions)
+	}
+	if n.config.Origins != nil {
+		opts.Origins, opts.AllowCredentials = n.config.Origins, true
+	}
+	if n.config.Cookies {
+		opts.Cookie = &http.Cookie{Name: "io", Path: "/", SameSite: http.SameSiteLaxMode, HttpOnly: true}
+		opts.Use = append(opts.Use, routeCookie)
 	}
 	n.srv, err = core.New(ctx, opts)
 	if err != nil {

@@ -24,7 +24,8 @@ export async function startClusterNode() {
   const httpServer = createServer((req, res) => res.writeHead(404).end());
   httpServer.keepAliveTimeout = 0; // or it closes connections of the driver that are about to be used again
   const io = new Server(httpServer, {
-    cors: { origin: "*" },
+    cors: config.origins ? { origin: config.origins, credentials: true } : { origin: "*" },
+    ...(config.cookies && { cookie: { name: "io", sameSite: "lax", httpOnly: true } }),
     maxHttpBufferSize: 5e6,
     adapter: adapter.create,
     pingInterval: config.pingInterval ?? 25_000,
@@ -37,6 +38,13 @@ export async function startClusterNode() {
       connectionStateRecovery: { maxDisconnectionDuration: config.csr, skipMiddlewares: true },
     }),
   });
+
+  if (config.cookies) {
+    io.engine.use((_, res, next) => {
+      res.setHeader?.("Set-Cookie", "route=a; Path=/"); // an upgrade has no response
+      next();
+    });
+  }
 
   const log = [];
   for (const nsp of [io.of("/"), io.of("/custom"), io.of(DYNAMIC)]) {
