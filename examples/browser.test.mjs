@@ -55,8 +55,15 @@ function start(name) {
     const page = await (await browser.newContext({ ...wide, ...options })).newPage();
     page.setDefaultTimeout(patience);
     page.on("pageerror", (e) => example.errors.push(`${path}: ${e.message}`));
-    await page.goto(example.url + path);
-    return page;
+    for (let tries = 5; ; tries--) {
+      try {
+        await page.goto(example.url + path);
+        return page;
+      } catch (e) {
+        // A connection that the browser kept and the server has just given up.
+        if (!tries || !/ERR_(SOCKET_NOT_CONNECTED|CONNECTION|EMPTY_RESPONSE)/.test(e.message)) throw e;
+      }
+    }
   };
   return example;
 }
@@ -93,6 +100,19 @@ describe("chat", { timeout: 240_000 }, () => {
     assert.equal(await bubble.evaluate((e) => e.children.length), 0);
     await linus.close();
     await ada.waitForFunction(() => document.querySelectorAll("#people li").length === 1);
+  });
+
+  it("shows who has several windows once, until the last is closed", async () => {
+    const ada = await enter(example, "Ada");
+    const windows = [await enter(example, "Grace"), await enter(example, "grace")];
+    const graces = (n) => ada.waitForFunction((n) => [...document.querySelectorAll("#people b")].filter((e) => /^grace$/i.test(e.textContent)).length === n, n);
+    await graces(1);
+    await windows[0].close();
+    await say(windows[1], "still here");
+    await hears(ada, "still here");
+    await graces(1);
+    await windows[1].close();
+    await graces(0);
   });
 
   it("sends pictures and files as binary", async () => {
@@ -177,6 +197,18 @@ describe("cluster", { timeout: 240_000 }, () => {
 
     await linus.click(`#nodes button:has-text("Start ${node}")`);
     await linus.waitForFunction(() => !document.querySelector("#graph .dead"));
+
+    // Who does not come back from a node that was killed leaves the lists of all others.
+    const guest = await enter(example, "A guest");
+    const listed = (page, yes) => page.waitForFunction((yes) => yes === [...document.querySelectorAll("#people b")].some((e) => e.textContent === "A guest"), yes);
+    await listed(ada, true);
+    await guest.evaluate("socket.io.reconnection(false)");
+    const last = await guest.textContent("#node");
+    await linus.click(`#nodes button:has-text("Kill ${last}")`);
+    for (const page of [ada, linus]) {
+      await listed(page, false);
+      await page.waitForFunction(() => document.querySelectorAll("#people li").length === 6);
+    }
   });
 });
 

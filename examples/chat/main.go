@@ -27,7 +27,7 @@ func main() {
 }
 
 func run(ctx context.Context, addr string) error {
-	srv, err := newServer(ctx)
+	srv, room, err := newServer(ctx)
 	if err != nil {
 		return err
 	}
@@ -35,6 +35,7 @@ func run(ctx context.Context, addr string) error {
 	context.AfterFunc(ctx, func() {
 		deadline, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
+		_ = room.Close(deadline)
 		_ = srv.Shutdown(deadline) // clients see the connection close
 		_ = httpServer.Shutdown(deadline)
 	})
@@ -46,13 +47,17 @@ func run(ctx context.Context, addr string) error {
 }
 
 // newServer returns a chat whose clients may be away for a moment and miss nothing.
-func newServer(ctx context.Context) (*core.Server, error) {
+func newServer(ctx context.Context) (*core.Server, *chatroom.Chat, error) {
 	srv, err := core.New(ctx, &core.Options{Recovery: &core.RecoveryOptions{}})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	chatroom.Serve(srv, "this server", false)
-	return srv, nil
+	room, err := chatroom.Serve(srv, "this server", false)
+	if err != nil {
+		_ = srv.Close() // the first failure is the one to report
+		return nil, nil, err
+	}
+	return srv, room, nil
 }
 
 func routes(srv *core.Server) http.Handler {

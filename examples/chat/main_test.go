@@ -16,7 +16,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // A page needs nothing from elsewhere: it, its parts and the client are all served.
 func TestThePageAndItsClientAreServed(t *testing.T) {
-	srv, err := newServer(t.Context())
+	srv, room, err := newServer(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,6 +24,9 @@ func TestThePageAndItsClientAreServed(t *testing.T) {
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
+		if err := room.Close(ctx); err != nil {
+			t.Error(err)
+		}
 		if err := srv.Shutdown(ctx); err != nil {
 			t.Error(err)
 		}

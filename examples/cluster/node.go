@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -49,6 +50,8 @@ func runNode(ctx context.Context) error {
 		return err
 	}
 	name := os.Getenv(envName)
+	// That a node was killed is no news here.
+	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
 	fwd := forward.New(nil)
 	srv, err := core.New(ctx, &core.Options{
 		NodeID:        name,
@@ -57,13 +60,15 @@ func runNode(ctx context.Context) error {
 		ClusterSecret: os.Getenv(envSecret),           // the same on all nodes
 		AdvertiseURL:  "http://" + ln.Addr().String(), // where the others reach this one
 		Forwarder:     fwd,
-		Logger:        slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 	})
 	if err != nil {
 		_ = ln.Close() // the first failure is the one to report
 		return fmt.Errorf("start %s: %w", name, err)
 	}
-	chatroom.Serve(srv, name, true)
+	room, err := chatroom.Serve(srv, name, true)
+	if err != nil {
+		return errors.Join(fmt.Errorf("start %s: %w", name, err), ln.Close(), srv.Close())
+	}
 	serveProof(srv)
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", srv)
@@ -76,7 +81,7 @@ func runNode(ctx context.Context) error {
 		HTTP:            &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second},
 		Listener:        ln,
 		Node:            srv,
-		Drain:           drain(srv),
+		Drain:           drain(srv, room),
 		ShutdownTimeout: 3 * time.Second,
 		Signals:         []os.Signal{syscall.SIGTERM},
 		Listening:       func(a net.Addr) { fmt.Println(a) },
@@ -85,11 +90,11 @@ func runNode(ctx context.Context) error {
 }
 
 // drain sends the clients elsewhere within a second; a service would take a
-// minute.
-func drain(srv *core.Server) func(context.Context) error {
+// minute. Whoever does not go leaves the lists.
+func drain(srv *core.Server, room *chatroom.Chat) func(context.Context) error {
 	return func(ctx context.Context) error {
 		_, err := srv.Drain(ctx, core.DrainOptions{Grace: -1, Window: time.Second})
-		return err
+		return errors.Join(err, room.Close(ctx))
 	}
 }
 

@@ -7,14 +7,18 @@ import (
 	"context"
 	"crypto/rand"
 	"embed"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/socketfleet/socketfleet/core"
+	"github.com/socketfleet/socketfleet/presence"
 )
 
 // Limits of what a client may say.
@@ -24,11 +28,19 @@ const (
 	maxFile = 512 << 10
 )
 
-// mapRoom holds the clients that show the map of the cluster.
-const mapRoom = "map"
+// How long somebody stays on the lists: after their node was last heard of, and
+// after their last connection, which a reload or another node may replace.
+const (
+	lease = 5 * time.Second
+	grace = 2 * time.Second
+)
 
-// roomPrefix keeps the rooms users choose apart from all others.
-const roomPrefix = "room:"
+// Rooms that users cannot choose.
+const (
+	roomPrefix = "room:"     // goes before those they do
+	everybody  = "everybody" // all that are in any room
+	mapRoom    = "map"       // the clients that show the map of the cluster
+)
 
 //go:embed page
 var page embed.FS
@@ -62,6 +74,12 @@ type entry struct {
 	Room string `json:"room"`
 	Name string `json:"name"`
 	Map  bool   `json:"map"` // it shows the map of the cluster
+}
+
+// tracked is what presence keeps of a socket.
+type tracked struct {
+	Member
+	At int64 `json:"at"` // Unix milliseconds
 }
 
 // Entered answers entry.
@@ -126,18 +144,22 @@ type Chat struct {
 	srv     *core.Server
 	node    string
 	cluster bool
+	people  *presence.Presence
 }
 
 // Serve adds the chat to a server. node is the name it has for users; cluster says
-// that there are others, and that the page can show them.
-func Serve(srv *core.Server, node string, cluster bool) *Chat {
-	c := &Chat{srv: srv, node: node, cluster: cluster}
+// that there are others, and that the page can show them. Close it before the server
+// is shut down.
+func Serve(srv *core.Server, node string, cluster bool) (*Chat, error) {
+	people, err := presence.New(srv.Namespace, presence.Options{Lease: lease, Grace: grace})
+	if err != nil {
+		return nil, fmt.Errorf("serve the chat: %w", err)
+	}
+	c := &Chat{srv: srv, node: node, cluster: cluster, people: people}
+	people.OnJoin(c.tell)
+	people.OnLeave(c.tell)
+	people.OnUpdate(c.tell)
 	srv.OnConnect(c.connected)
-	srv.OnDisconnect(func(ctx context.Context, s *core.Socket, _ core.DisconnectReason) {
-		if m, ok := core.Data[Member](s); ok {
-			c.tell(ctx, m.Room)
-		}
-	})
 	core.OnAck(srv, "enter", func(ctx context.Context, s *core.Socket, e entry) (answer[Entered], error) {
 		return reply(c.enter(ctx, s, e))
 	})
@@ -147,9 +169,14 @@ func Serve(srv *core.Server, node string, cluster bool) *Chat {
 	core.OnAck(srv, "file", func(_ context.Context, s *core.Socket, f File) (answer[Message], error) {
 		return reply(c.send(s, f))
 	})
-	core.OnAck(srv, "who", func(ctx context.Context, _ *core.Socket, _ any) ([]Member, error) {
-		return c.members(ctx, "")
+	core.OnAck(srv, "people", func(ctx context.Context, s *core.Socket, _ any) ([]presence.Member, error) {
+		m, ok := core.Data[Member](s)
+		if !ok {
+			return []presence.Member{}, nil
+		}
+		return c.people.List(ctx, roomPrefix+m.Room)
 	})
+	core.OnAck(srv, "who", func(ctx context.Context, _ *core.Socket, _ any) ([]Member, error) { return c.sockets(ctx) })
 	core.OnAck(srv, "here", func(context.Context, *core.Socket, any) (string, error) { return node, nil })
 	core.On(srv, "typing", func(_ context.Context, s *core.Socket, _ any) error {
 		m, ok := core.Data[Member](s)
@@ -167,8 +194,12 @@ func Serve(srv *core.Server, node string, cluster bool) *Chat {
 		// The sender may be on any node.
 		return srv.RemoteSocket(v.Sender).Emit("seen", v)
 	})
-	return c
+	return c, nil
 }
+
+// Close takes the people of this node off the lists of the others. It may be called
+// twice.
+func (c *Chat) Close(ctx context.Context) error { return c.people.Close(ctx) }
 
 // connected welcomes a client that resumed its session: it is in its room already,
 // perhaps on another node.
@@ -181,7 +212,20 @@ func (c *Chat) connected(ctx context.Context, s *core.Socket) error {
 	if err := s.SetData(m); err != nil {
 		return err
 	}
-	c.tell(ctx, m.Room)
+	return c.track(ctx, s, m)
+}
+
+// track puts a socket on the lists. Who has the same name is the same person.
+func (c *Chat) track(ctx context.Context, s *core.Socket, m Member) error {
+	rooms := []string{roomPrefix + m.Room}
+	if c.cluster {
+		rooms = append(rooms, everybody)
+	}
+	for _, room := range rooms {
+		if err := c.people.Track(ctx, s, room, strings.ToLower(m.Name), tracked{m, time.Now().UnixMilli()}); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -200,16 +244,15 @@ func (c *Chat) enter(ctx context.Context, s *core.Socket, e entry) (Entered, err
 	}
 	if was && before.Room != room {
 		s.Leave(roomPrefix + before.Room)
-		c.tell(ctx, before.Room)
 	}
-	rooms := []string{roomPrefix + room}
-	if e.Map {
-		rooms = append(rooms, mapRoom)
-	}
-	if err := s.Join(rooms...); err != nil {
+	if err := c.track(ctx, s, m); err != nil {
 		return Entered{}, err
 	}
-	c.tell(ctx, room)
+	if e.Map {
+		if err := s.Join(mapRoom); err != nil {
+			return Entered{}, err
+		}
+	}
 	return Entered{Member: m, Cluster: c.cluster}, nil
 }
 
@@ -251,39 +294,36 @@ func (c *Chat) publish(s *core.Socket, m Message) (Message, error) {
 	return m, nil
 }
 
-// tell sends the list of those in a room to all of them.
-func (c *Chat) tell(ctx context.Context, room string) {
-	// The socket whose leaving is told takes its context with it.
-	ctx = context.WithoutCancel(ctx)
-	list, err := c.members(ctx, room)
-	if err != nil && len(list) == 0 {
-		return
-	}
-	_ = c.srv.To(roomPrefix+room).Emit("roster", list) // the next change tells it again
-	_ = c.srv.To(mapRoom).Volatile().Emit("moved")
+// tell tells the clients of this node what has changed on a list; the other nodes tell
+// theirs. It may get lost, and is not for the log that clients are recovered from: they
+// ask for the list every few seconds, and when they are back.
+func (c *Chat) tell(e presence.Event) {
+	_ = c.srv.Local().To(e.Room).Volatile().Emit("presence", e)
 }
 
-// members lists who is in a room, or in any, on all nodes. A node that does not
-// answer in time is left out.
-func (c *Chat) members(ctx context.Context, room string) ([]Member, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	op := c.srv.To()
-	if room != "" {
-		op = c.srv.To(roomPrefix + room)
+// sockets lists the sockets in all rooms, of all nodes. One that was recovered from a
+// node that was killed is where it is now, and until the lease ends also where it was.
+func (c *Chat) sockets(ctx context.Context) ([]Member, error) {
+	people, err := c.people.List(ctx, everybody)
+	if err != nil {
+		return nil, err
 	}
-	sockets, err := op.FetchSockets(ctx)
-	var partial *core.PartialError
-	if errors.As(err, &partial) {
-		err = nil
-	}
-	list := make([]Member, 0, len(sockets))
-	for _, s := range sockets {
-		var m Member
-		if s.Data(&m) == nil && m.Name != "" {
-			m.ID = s.ID()
-			list = append(list, m)
+	latest := make(map[string]tracked)
+	for _, p := range people {
+		for _, s := range p.Sockets {
+			var m tracked
+			if err := json.Unmarshal(s.Meta, &m); err != nil {
+				return nil, err
+			}
+			if m.At >= latest[s.ID].At {
+				latest[s.ID] = m
+			}
 		}
 	}
-	return list, err
+	list := make([]Member, 0, len(latest))
+	for _, m := range latest {
+		list = append(list, m.Member)
+	}
+	slices.SortFunc(list, func(a, b Member) int { return strings.Compare(a.ID, b.ID) })
+	return list, nil
 }

@@ -3,7 +3,10 @@ package chatroom_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"fmt"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +16,7 @@ import (
 	"github.com/socketfleet/socketfleet/core"
 	"github.com/socketfleet/socketfleet/examples/internal/chatroom"
 	"github.com/socketfleet/socketfleet/internal/testutil"
+	"github.com/socketfleet/socketfleet/presence"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,11 +32,17 @@ func serve(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	chatroom.Serve(srv, "node-1", true)
+	room, err := chatroom.Serve(srv, "node-1", true)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ts := httptest.NewServer(srv)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
+		if err := room.Close(ctx); err != nil {
+			t.Error(err)
+		}
 		if err := srv.Shutdown(ctx); err != nil {
 			t.Error(err)
 		}
@@ -131,26 +141,81 @@ func TestWhatIsRefused(t *testing.T) {
 	}
 }
 
-func TestTheRosterFollows(t *testing.T) {
-	url := serve(t)
-	alice := enter(t, url, "alice", "lobby")
-	bob := enter(t, url, "bob", "lobby")
-	roster := func(want ...string) {
-		t.Helper()
-		for {
-			var list []chatroom.Member
-			if err := alice.Expect(t, "roster").Decode(0, &list); err != nil {
-				t.Fatal(err)
-			}
-			if len(list) == len(want) {
-				return
-			}
+// listed waits until the list of the room of c has these keys.
+func listed(t *testing.T, c *testutil.Client, want ...string) []presence.Member {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; {
+		list := ask[[]presence.Member](t, c, "people")
+		got := make([]string, 0, len(list))
+		for _, m := range list {
+			got = append(got, m.Key)
+		}
+		if slices.Equal(got, want) {
+			return list
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the list has %v, not %v", got, want)
 		}
 	}
-	roster("alice", "bob")
-	ask[answer](t, bob, "enter", map[string]any{"name": "bob", "room": "other"})
-	roster("alice")
+}
+
+func TestWhoIsHereIsListedWithTheirNames(t *testing.T) {
+	url := serve(t)
+	alice := enter(t, url, "Alice", "lobby")
+	bob := enter(t, url, "Bob", "lobby")
+	var m chatroom.Member
+	if err := json.Unmarshal(listed(t, alice, "alice", "bob")[1].Meta, &m); err != nil {
+		t.Fatal(err)
+	}
+	if m.Name != "Bob" || m.Room != "lobby" || m.Node != "node-1" || m.ID != bob.ID() {
+		t.Errorf("Bob is listed as %+v", m)
+	}
+	ask[answer](t, bob, "enter", map[string]any{"name": "Bob", "room": "other"})
+	listed(t, alice, "alice")
 	if all := ask[[]chatroom.Member](t, alice, "who"); len(all) != 2 {
 		t.Errorf("in all rooms: %v", all)
 	}
+}
+
+func TestSeveralSocketsOfOneNameAreOnePerson(t *testing.T) {
+	url := serve(t)
+	alice := enter(t, url, "Alice", "lobby")
+	first, second := enter(t, url, "Bob", "lobby"), enter(t, url, "bob", "lobby")
+	listed(t, alice, "alice", "bob")
+	if all := ask[[]chatroom.Member](t, alice, "who"); len(all) != 3 {
+		t.Errorf("sockets: %v", all)
+	}
+	first.Close()
+	for end := time.Now().Add(30 * time.Second); len(ask[[]chatroom.Member](t, alice, "who")) != 2; {
+		if time.Now().After(end) {
+			t.Fatal("the socket that was closed is still listed")
+		}
+	}
+	listed(t, alice, "alice", "bob")
+	second.Close()
+	listed(t, alice, "alice")
+}
+
+// Clients are told of changes, though not of each: one that has something else under
+// way may miss some.
+func TestChangesAreTold(t *testing.T) {
+	url := serve(t)
+	alice := enter(t, url, "Alice", "lobby")
+	for i := range 50 {
+		enter(t, url, fmt.Sprintf("guest %d", i), "lobby")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		heard, err := alice.Next(ctx, "presence")
+		cancel()
+		var e presence.Event
+		if err == nil && heard.Decode(0, &e) == nil && e.Type == presence.Join && e.Room == "room:lobby" && strings.HasPrefix(e.Key, "guest ") {
+			return
+		}
+	}
+	t.Error("Alice was told of none of 50 guests")
+}
+
+func TestNobodyIsListedToThoseOutside(t *testing.T) {
+	url := serve(t)
+	enter(t, url, "Alice", "lobby")
+	listed(t, testutil.MustDial(t, url, testutil.ClientOptions{}))
 }

@@ -112,6 +112,7 @@ async function enter(room) {
     document.body.classList.add("cluster");
     map.show();
   }
+  people();
   refresh();
 }
 
@@ -126,14 +127,44 @@ function refresh() {
   }, 150);
 }
 
-socket.on("roster", (list) => {
-  list.sort((a, b) => a.name.localeCompare(b.name));
+// --- who is here: a list, and then what changes ---
+
+let here = new Map(); // by key: {name, node, id}
+let news = null; // changes that came while a list was on its way
+
+async function people() {
+  const mine = (news = []);
+  const began = performance.now();
+  const list = await socket.timeout(5000).emitWithAck("people").catch(() => null);
+  if (mine !== news) return; // there is a newer one
+  news = null;
+  if (!list) return;
+  $("rtt").textContent = (performance.now() - began).toFixed(1) + " ms";
+  here = new Map(list.map(({ key, meta }) => [key, meta]));
+  mine.forEach(change);
+  drawPeople();
+}
+
+function change({ type, key, meta }) {
+  if (type === "leave") here.delete(key);
+  else here.set(key, meta); // of somebody's newest window
+}
+
+function drawPeople() {
+  const list = [...here].sort(([, a], [, b]) => a.name.localeCompare(b.name));
   $("count").textContent = list.length;
-  $("people").replaceChildren(...list.map((m) =>
-    el("li", { title: m.node }, face(m.name), el("b", {}, m.name + (m.id === socket.id ? " (you)" : "")), el("small", {}, m.node))));
-  refresh();
+  $("people").replaceChildren(...list.map(([key, m]) =>
+    el("li", { title: m.node }, face(m.name), el("b", {}, m.name + (key === me.name.trim().toLowerCase() ? " (you)" : "")), el("small", {}, m.node))));
+}
+
+socket.on("presence", (e) => {
+  if (e.room === "room:" + me.room) {
+    news?.push(e);
+    change(e);
+    drawPeople();
+  }
+  refresh(); // of the map, which shows all rooms
 });
-socket.on("moved", refresh);
 socket.on("hop", (h) => map.hop(h));
 
 // --- messages ---
@@ -217,6 +248,7 @@ socket.on("connect", async () => {
     me.node = await socket.timeout(5000).emitWithAck("here").catch(() => me.node);
     $("node").textContent = me.node;
     notice(before === me.node ? "back again, nothing was missed" : `back on ${me.node}, nothing was missed`, "good");
+    people();
     refresh();
     return;
   }
@@ -236,12 +268,11 @@ socket.io.on("open", () => {
   socket.io.engine.on("upgrade", transport);
 });
 
-setInterval(async () => {
-  if (!socket.connected) return;
-  const began = performance.now();
-  if (await socket.timeout(5000).emitWithAck("here").catch(() => null)) {
-    $("rtt").textContent = (performance.now() - began).toFixed(1) + " ms";
-  }
+// Changes of the lists may get lost on their way, and the round trip changes too.
+setInterval(() => {
+  if (!socket.connected || !me.node) return;
+  people();
+  refresh();
 }, 2000);
 
 // --- the beginning ---

@@ -78,7 +78,8 @@ window.ClusterMap = class {
   }
 
   drawNode(node, at) {
-    const here = this.members.filter((m) => m.node === node.name);
+    // Those of a node that was killed are on the lists until its lease ends.
+    const here = node.alive ? this.members.filter((m) => m.node === node.name) : [];
     const me = here.some((m) => m.id === this.self);
     const g = this.make("g", { class: (node.alive ? "" : "dead ") + (me ? "me" : "") });
     this.make("circle", { class: "node", cx: at.x, cy: at.y, r: 27 }, g);
