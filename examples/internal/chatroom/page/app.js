@@ -19,8 +19,8 @@ const map = new ClusterMap($("map"), color);
 
 function color(name) {
   let h = 0;
-  for (const c of name) h = (h * 31 + c.codePointAt(0)) % 360;
-  return `hsl(${h} 55% 48%)`;
+  for (const c of name.toLowerCase()) h = (h * 31 + c.codePointAt(0)) % 997;
+  return `hsl(${(h * 137.5) % 360} 52% 46%)`; // the golden angle keeps neighbors apart
 }
 
 function el(tag, attributes = {}, ...children) {
@@ -259,7 +259,7 @@ socket.on("connect", async () => {
 });
 socket.on("disconnect", (reason) => {
   state("lost", "reconnecting");
-  $("rtt").textContent = "–";
+  $("transport").textContent = $("rtt").textContent = "–";
   notice(`connection lost (${reason}), reconnecting`);
 });
 socket.on("connect_error", () => state("lost", "reconnecting"));
