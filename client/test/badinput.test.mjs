@@ -84,8 +84,19 @@ const afterwards = {
   "too many attachments": ['4599999-["a"]', /disconnect: parse error/],
   "a negative attachment": ['451--1["a"]', /disconnect: parse error/],
   "text among attachments": ['451-["a",{"_placeholder":true,"num":0}]', /disconnect: parse error/, '42["b"]'],
+  "more attachments than anybody needs": ['451001-["a"]', /disconnect: parse error/],
+  "a refusal without a reason": ["44", /disconnect: parse error/],
+  "an Engine.IO packet of no type": ["x", /disconnect: transport error/],
   "a close packet": ["1", /disconnect: transport close/, "", "CLOSE"],
   "an end in the middle of a packet": ["CUT", /disconnect: transport (error|close)/],
+};
+
+const two = '452-["a",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]';
+const other = '451-["a",{"_placeholder":true,"num":7}]';
+const amongAttachments = {
+  "an attachment of another number": { polling: [other + "\x1ebAQ=="], websocket: [other, Buffer.of(1)], want: /disconnect: parse error/ },
+  "one attachment too many": { polling: [two + "\x1ebAQ==\x1ebAQ==\x1ebAQ=="], websocket: [two, Buffer.of(1), Buffer.of(1), Buffer.of(1)], want: /disconnect: parse error/ },
+  "an end among the attachments": { polling: [two + "\x1ebAQ==", "1"], websocket: [two, Buffer.of(1), "CLOSE"], want: /disconnect: transport close/ },
 };
 
 for (const transport of ["polling", "websocket"]) {
@@ -98,6 +109,10 @@ for (const transport of ["polling", "websocket"]) {
         const bad = transport == "websocket" && instead ? [instead] : [first, second].filter(Boolean);
         assert.match(await outcome(transport, [handshake(), hello, ...bad]), want);
       });
+    }
+
+    for (const [what, { [transport]: list, want }] of Object.entries(amongAttachments)) {
+      it(`that sends ${what}`, async () => assert.match(await outcome(transport, [handshake(), hello, ...list]), want));
     }
 
     it("that sends packets nobody waits for", async () => {
