@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -16,7 +17,7 @@ mkdirSync(shots, { recursive: true });
 
 const wide = { viewport: { width: 1280, height: 860 } };
 const phone = { viewport: { width: 390, height: 780 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true };
-const patience = 30_000;
+const patience = 60_000;
 
 let browser;
 before(async () => {
@@ -27,13 +28,22 @@ after(async () => {
   rmSync(work, { recursive: true });
 });
 
+const freePort = () =>
+  new Promise((done, failed) => {
+    const s = createServer().on("error", failed);
+    s.listen(0, "127.0.0.1", () => {
+      const { port } = s.address();
+      s.close(() => done(port));
+    });
+  });
+
 // start builds and runs an example on a free port, until its suite has ended.
 function start(name) {
   const example = { errors: [] };
   before(async () => {
     const binary = join(work, name);
     execFileSync("go", ["build", "-o", binary, `./examples/${name}`], { cwd: root, stdio: "inherit" });
-    example.port = 20_000 + (process.pid % 20_000) + ["chat", "cluster", "intro"].indexOf(name);
+    example.port = await freePort();
     example.url = `http://127.0.0.1:${example.port}`;
     example.process = spawn(binary, ["-addr", `127.0.0.1:${example.port}`], { stdio: ["ignore", "pipe", "inherit"] });
     let printed = "";
@@ -81,7 +91,7 @@ async function say(page, text) {
 }
 const hears = (page, text) => page.waitForSelector(`#log .bubble:has-text(${JSON.stringify(text)})`);
 
-describe("chat", { timeout: 240_000 }, () => {
+describe("chat", { timeout: 480_000 }, () => {
   const example = start("chat");
 
   it("talks between two windows", async () => {
@@ -161,7 +171,7 @@ describe("chat", { timeout: 240_000 }, () => {
   });
 });
 
-describe("cluster", { timeout: 240_000 }, () => {
+describe("cluster", { timeout: 480_000 }, () => {
   const example = start("cluster");
 
   it("shows its nodes, and a killed one loses nothing", async () => {
@@ -212,7 +222,7 @@ describe("cluster", { timeout: 240_000 }, () => {
   });
 });
 
-describe("intro", { timeout: 240_000 }, () => {
+describe("intro", { timeout: 480_000 }, () => {
   const example = start("intro");
 
   it("welcomes, and sends to all and to one", async () => {
