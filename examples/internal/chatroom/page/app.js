@@ -98,7 +98,8 @@ function transport() {
 // --- rooms ---
 
 async function enter(room) {
-  const entered = await socket.timeout(5000).emitWithAck("enter", { room, name: me.name, map: true }).catch((e) => ({ error: e.message }));
+  const entered = await socket.timeout(10000).emitWithAck("enter", { room, name: me.name, map: true }).catch(() => null);
+  if (!entered) return void (socket.connected && enter(room)); // without a connection, the next one does it
   if (entered.error) return notice(entered.error, "bad");
   if (room !== me.room) {
     $("log").replaceChildren();

@@ -48,6 +48,7 @@ window.ClusterMap = class {
   }
 
   update(members, self) {
+    if (JSON.stringify([members, self]) === JSON.stringify([this.members, this.self])) return;
     this.members = members;
     this.self = self;
     this.draw();
@@ -74,7 +75,9 @@ window.ClusterMap = class {
     this.make("rect", { class: "hub", x: hub.x - 34, y: hub.y - 15, width: 68, height: 30, rx: 9 });
     this.make("text", { x: hub.x, y: hub.y + 4 }).textContent = "Redis";
     this.nodes.forEach((node, i) => this.drawNode(node, this.place(i)));
-    this.hops = this.make("g", {});
+    // What is on its way stays.
+    this.hops ??= this.make("g", {});
+    this.svg.append(this.hops);
   }
 
   drawNode(node, at) {
