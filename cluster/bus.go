@@ -114,8 +114,7 @@ type Attach struct {
 // reference has two wires. All methods are safe for concurrent use.
 type Bus interface {
 	// Publish sends batch, in order, to the other nodes of each message's
-	// namespace. It returns one offset per message where the bus has a log, else
-	// nil. It is called by one goroutine per provider, may block until ctx is done
+	// namespace. It may return one offset per message where the bus has a log. It is called by one goroutine per provider, may block until ctx is done
 	// and must not keep batch. Kinds the wire has no form for, such as
 	// AdapterClose on some, are skipped without an error. m.Ext goes along where
 	// its Version is not 0, and so does m.Packet.Meta.

@@ -43,7 +43,8 @@
 // When the log does not move for Options.MaxOutboundAge, events are delivered
 // without a place: their recipients are not recovered unless an event with one
 // follows. A Hole in the log, added when it moves again, tells the other nodes that
-// events before it may be missing.
+// events before it may be missing: it ends the sessions of who was away, and, on the
+// other nodes, of who is connected and gets no event after it.
 //
 // The session of a socket is stored when it connects and when its rooms or data
 // change, within about one round trip, and again at intervals, so that it outlives

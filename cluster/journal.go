@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -305,20 +304,6 @@ func (j *journal) giveUpLocked(epoch, upTo uint64) {
 	at := j.placeLocked(s, m)
 	j.mu.Unlock()
 	j.a.rec.missedSome(at)
-}
-
-// missedSome notes that the sockets of this node may not have got all events up to
-// a place.
-func (a *recovering) missedSome(at adapter.Offset) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, l := range a.live {
-		l.sentLocked("", a.pos)
-	}
-	for c := range a.claims {
-		c.why = fmt.Errorf("%w: events are missing", adapter.ErrSessionTrimmed)
-	}
-	a.pos = at
 }
 
 // own takes a message of this node that the bus has taken. Numbers that were given

@@ -23,7 +23,7 @@ type Log interface {
 	Append(ctx context.Context, m *Message) (adapter.Offset, error)
 	// ReadLog calls fn for every Broadcast and Hole of a namespace behind the entry
 	// after, up to and including upTo, until fn returns false. It returns ErrTrimmed
-	// unless the log still has the entry after and all that followed it.
+	// unless the log had the entry after, and all that followed it was there to be read.
 	ReadLog(ctx context.Context, ns string, after, upTo adapter.Offset, fn func(m *Message, at adapter.Offset) bool) error
 }
 

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/socketfleet/socketfleet/adapter"
@@ -21,6 +22,9 @@ func (a *recovering) receive(m *Message, at adapter.Offset) {
 		a.read(m, at)
 	case m.Kind == Takeover && m.From != a.self:
 		a.takenOver(m, at)
+		a.pass(m, at)
+	case m.Kind == Hole && m.From != a.self:
+		a.missedSome(at)
 		a.pass(m, at)
 	case m.From == a.self || m.Kind >= Takeover:
 		a.pass(m, at)
@@ -63,12 +67,31 @@ func (a *recovering) markHolesLocked() {
 	}
 }
 
-// lost notes that the log may have lost entries.
+// lost notes that the log may have lost entries, also such as were not read yet.
 func (a *recovering) lost() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.missedLocked()
 	a.holes = true
 	a.markHolesLocked()
+}
+
+// missedSome notes that the sockets of this node may not have got all events up to
+// a place.
+func (a *recovering) missedSome(at adapter.Offset) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.missedLocked()
+	a.pos = at
+}
+
+func (a *recovering) missedLocked() {
+	for _, l := range a.live {
+		l.sentLocked("", a.pos)
+	}
+	for c := range a.claims {
+		c.why = fmt.Errorf("%w: events are missing", adapter.ErrSessionTrimmed)
+	}
 }
 
 // read delivers an event of another node.
