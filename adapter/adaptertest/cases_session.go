@@ -236,6 +236,7 @@ var sessionCases = []sessionCase{
 		g := w.arrive(0)
 		w.send(0, "seen", adapter.Target{})
 		g.take(1)
+		w.written(0)
 		old := g.s
 		g.comeBack(w.last())
 		w.poll("its old socket is disconnected", func() bool {
