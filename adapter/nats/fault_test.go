@@ -68,6 +68,9 @@ func TestLossesLieInsideReportedGaps(t *testing.T) {
 			for _, r := range tt.rooms {
 				b.member.RoomCreated(r)
 			}
+			if err := b.member.AwaitRooms(t.Context(), tt.rooms...); err != nil {
+				t.Fatal(err)
+			}
 			stop := a.talk(tt.rooms...)
 			b.progress("messages arrive")
 			tt.fault(t, s, p, a, b)
@@ -86,6 +89,9 @@ func TestWhatASenderLostIsReportedByTheOthers(t *testing.T) {
 			p := testutil.NewProxy(t, s.Addr())
 			a, b := pair(t, []string{"nats://" + p.Addr()}, []string{s.URL}, nil)
 			b.member.RoomCreated("room")
+			if err := b.member.AwaitRooms(t.Context(), "room"); err != nil {
+				t.Fatal(err)
+			}
 			stop := a.talk(rooms...)
 			b.progress("messages arrive")
 			p.BlackHole(testutil.Up, true)
