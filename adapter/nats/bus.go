@@ -26,6 +26,7 @@ type bus struct {
 	conn    *natsgo.Conn
 	watch   *watch
 	journal *journal // nil: nothing is kept
+	vault   *vault   // nil without a journal
 	hasRoom func(adapter.Room) bool
 	in      chan *natsgo.Msg
 	spawn   func(func(context.Context)) // starts a goroutine that ends with the bus
@@ -68,6 +69,10 @@ func openBus(ctx context.Context, user natsgo.Options, o Options, size int) (*bu
 			return nil, err
 		}
 		b.journal = j
+		if b.vault, err = openVault(b); err != nil {
+			b.conn.Close()
+			return nil, err
+		}
 	}
 	b.watch.begin(time.Now())
 	run, stop := context.WithCancel(context.Background())
@@ -86,7 +91,8 @@ func openBus(ctx context.Context, user natsgo.Options, o Options, size int) (*bu
 
 // Publish implements cluster.Bus. It returns when the server has taken the batch.
 // What was on the way when the connection broke is not repeated, unless it goes
-// into the journal: it may be lost, and the other nodes report that.
+// into the journal: it may be lost, and the other nodes report that. The server does
+// not tell all of an entry's offset, so there are none.
 func (b *bus) Publish(ctx context.Context, batch []*cluster.Message) ([]adapter.Offset, error) {
 	var waiting *posting
 	if b.journal != nil {
@@ -95,10 +101,10 @@ func (b *bus) Publish(ctx context.Context, batch []*cluster.Message) ([]adapter.
 	for i, m := range batch {
 		var err error
 		switch {
-		case m.Kind > cluster.AdapterClose:
-			continue // only the classic Redis wire has them
 		case waiting != nil && kept(m):
 			err = waiting.post(i, m)
+		case m.Kind > cluster.AdapterClose:
+			continue // only the classic Redis wire has them
 		default:
 			err = b.send(m)
 		}
@@ -112,11 +118,14 @@ func (b *bus) Publish(ctx context.Context, batch []*cluster.Message) ([]adapter.
 	if err := waiting.wait(ctx, len(batch)); err != nil {
 		return nil, err
 	}
-	return waiting.offsets(), nil
+	return nil, nil
 }
 
 // flush returns when the server has taken everything sent before.
 func (b *bus) flush(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err // nats.go may succeed all the same
+	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	return b.conn.FlushWithContext(ctx)

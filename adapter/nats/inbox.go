@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/socketfleet/socketfleet/adapter"
+	"github.com/socketfleet/socketfleet/cluster"
 )
 
 // Bounds of what waits to be decoded for one namespace.
@@ -21,6 +22,7 @@ type parcel struct {
 	offset adapter.Offset // in the journal
 	alone  bool           // no message: the server says that nobody else is there
 	dead   adapter.NodeID // no message: this node is dead
+	mark   cluster.Kind   // no message: what the reader of the journal says itself
 }
 
 // inbox queues parcels for one worker. A full one loses the oldest, unless they
@@ -29,10 +31,11 @@ type inbox struct {
 	wake  chan struct{} // capacity 1
 	space chan struct{} // capacity 1: something was taken
 
-	mu    sync.Mutex // guards the following; leaf lock
-	queue []parcel
-	bytes int
-	lost  Gap // dropped since the last report
+	mu     sync.Mutex // guards the following; leaf lock
+	queue  []parcel
+	bytes  int
+	lost   Gap  // dropped since the last report
+	closed bool // nobody takes anything any more: what comes is dropped
 }
 
 func newInbox() *inbox {
@@ -65,11 +68,19 @@ func (q *inbox) pushWait(ctx context.Context, p parcel) error {
 func (q *inbox) offer(p parcel) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.fullLocked(p) {
+	if !q.closed && q.fullLocked(p) {
 		return false
 	}
 	q.addLocked(p)
 	return true
+}
+
+// close lets go whoever waits.
+func (q *inbox) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed, q.queue, q.bytes = true, nil, 0
+	signal(q.space)
 }
 
 func (q *inbox) fullLocked(p parcel) bool {
@@ -77,6 +88,9 @@ func (q *inbox) fullLocked(p parcel) bool {
 }
 
 func (q *inbox) addLocked(p parcel) {
+	if q.closed {
+		return
+	}
 	q.queue = append(q.queue, p)
 	q.bytes += len(p.data)
 	signal(q.wake)
@@ -85,7 +99,7 @@ func (q *inbox) addLocked(p parcel) {
 // dropLocked loses the oldest parcel that is not from the journal.
 func (q *inbox) dropLocked() bool {
 	for i, p := range q.queue {
-		if p.offset != "" {
+		if p.offset != "" || p.mark != 0 {
 			continue
 		}
 		q.bytes -= len(p.data)

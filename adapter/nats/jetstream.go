@@ -8,13 +8,16 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// JetStream are the settings of the stream a deployment keeps its messages in. They
-// count when the stream is made; one that exists is used as it is.
+// JetStream are the settings of the stream a deployment keeps its messages in, and of
+// that of its sessions, which is made where a server has Options.Recovery. They count
+// when a stream is made; one that exists is used as it is.
 type JetStream struct {
-	// Stream is its name. Empty means the prefix, with "_" for dots.
+	// Stream is its name. Empty means the prefix, with "_" for dots. The name of the
+	// stream of sessions has "_sessions" behind it.
 	Stream string
-	// MaxAge is how long entries are kept, and so how long a node can be away
-	// without missing any. 0 means 2 min.
+	// MaxAge is how long entries are kept, and so how long a node or a client can be
+	// away without missing any. With Options.Recovery of the server it should exceed
+	// MaxDisconnection by a minute. 0 means 5 min.
 	MaxAge time.Duration
 	// MaxMsgs and MaxBytes bound the stream. 0 means 100,000 messages and 256 MiB.
 	MaxMsgs  int64
@@ -26,7 +29,7 @@ type JetStream struct {
 }
 
 const (
-	defaultMaxAge   = 2 * time.Minute
+	defaultMaxAge   = 5 * time.Minute
 	defaultMaxMsgs  = 100_000
 	defaultMaxBytes = 256 << 20
 	maxDuplicates   = 2 * time.Minute

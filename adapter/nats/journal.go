@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
@@ -31,11 +32,22 @@ type journal struct {
 
 	inspected uint64 // position at the last inspection; owned by the goroutine of run
 
+	tokens atomic.Uint64 // of marks
+	doubt  chan struct{} // capacity 1: the consumer may read another stream
+
+	// order makes moving the position and handing on what that means one step. It is
+	// taken before all other locks of the package.
+	order sync.Mutex
+
 	mu      sync.Mutex // guards the following; leaf lock
 	created time.Time  // of the stream that is read
 	last    uint64     // sequence of the last entry read, or found missing
-	lastAt  time.Time  // when the stream was last read to its end
-	idle    int        // how often in a row the reader stood still before the end
+	stamp   uint64     // of that entry; 0: it was not read
+	told    uint64     // the last position members were told
+	toldAt  time.Time
+	trusted string    // the consumer that reads this stream
+	lastAt  time.Time // when the stream was last read to its end
+	idle    int       // how often in a row the reader stood still before the end
 }
 
 // kept reports whether m goes into the journal: an answer that comes after the
@@ -44,7 +56,7 @@ func kept(m *cluster.Message) bool {
 	switch m.Kind {
 	case cluster.Broadcast:
 		return m.RequestID == ""
-	case cluster.SocketsJoin, cluster.SocketsLeave, cluster.DisconnectSockets:
+	case cluster.SocketsJoin, cluster.SocketsLeave, cluster.DisconnectSockets, cluster.Hole:
 		return true
 	}
 	return false
@@ -60,7 +72,7 @@ func openJournal(ctx context.Context, b *bus) (*journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("socketio: nats: %w", err)
 	}
-	j := &journal{bus: b, js: js, cfg: *b.opts.JetStream, starting: make(chan struct{}, 1)}
+	j := &journal{bus: b, js: js, cfg: *b.opts.JetStream, starting: make(chan struct{}, 1), doubt: make(chan struct{}, 1)}
 	_, err = j.open(ctx)
 	if errors.Is(err, natsgo.ErrNoResponders) {
 		return nil, fmt.Errorf("socketio: nats: JetStream is not enabled on the server: %w", err)
@@ -117,7 +129,6 @@ type posting struct {
 	j       *journal
 	batch   []*cluster.Message
 	futures []jetstream.PubAckFuture // by index; nil: not in the journal
-	seqs    []adapter.Offset
 }
 
 // begin prepares a batch. Messages that were in the last one and come again keep
@@ -136,11 +147,11 @@ func (j *journal) begin(batch []*cluster.Message) *posting {
 		ids[m] = m.From + "-" + strconv.FormatUint(j.next, 36)
 	}
 	j.ids = ids
-	return &posting{j: j, batch: batch, futures: make([]jetstream.PubAckFuture, len(batch)), seqs: make([]adapter.Offset, len(batch))}
+	return &posting{j: j, batch: batch, futures: make([]jetstream.PubAckFuture, len(batch))}
 }
 
 func (p *posting) post(i int, m *cluster.Message) error {
-	frame, err := appendFrame(nil, position{}, m)
+	frame, err := appendEntry(nil, m)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errEncode, err)
 	}
@@ -160,8 +171,7 @@ func (p *posting) wait(ctx context.Context, n int) *cluster.PublishError {
 			continue
 		}
 		select {
-		case ack := <-f.Ok():
-			p.seqs[i] = strconv.FormatUint(ack.Sequence, 10)
+		case <-f.Ok():
 		case err := <-f.Err():
 			return p.failed(i, err)
 		case <-ctx.Done():
@@ -179,13 +189,6 @@ func (p *posting) failed(i int, err error) *cluster.PublishError {
 
 // codeTooLarge is what JetStream says of a message larger than max_msg_size.
 const codeTooLarge = 10054
-
-func (p *posting) offsets() []adapter.Offset {
-	if p == nil {
-		return nil
-	}
-	return p.seqs
-}
 
 // run reads the stream until ctx is done.
 func (j *journal) run(ctx context.Context) {
@@ -235,11 +238,14 @@ func (j *journal) session(ctx context.Context) error {
 	for {
 		select {
 		case <-tick.C:
+		case <-j.doubt:
+			return errors.New("the consumer is not trusted")
 		case <-cc.Closed():
 			return errors.New("the consumer ended")
 		case <-ctx.Done():
 			return nil
 		}
+		j.tell(ctx)
 		if stuck, err := j.inspect(ctx); err != nil || stuck {
 			return err
 		}
@@ -263,33 +269,83 @@ func (j *journal) position() uint64 {
 // locate returns the stream, made anew if it is gone, and corrects the position
 // where the stream does not have it.
 func (j *journal) locate(ctx context.Context) (jetstream.Stream, error) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ask, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	at := j.position()
-	s, err := j.open(ctx)
+	before := j.here()
+	s, err := j.open(ask)
 	if err != nil {
 		return nil, err
 	}
-	j.compare(s.CachedInfo(), at)
-	return s, nil
+	_, err = j.check(ctx, ask, s, before)
+	return s, err
 }
 
 // inspect finds out whether the reader has to begin anew: because the stream is
 // another one, or because entries are there that the consumer does not bring.
 func (j *journal) inspect(ctx context.Context) (again bool, err error) {
-	before, at := j.inspected, j.position()
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	inspected, before := j.inspected, j.here()
+	ask, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	s, err := j.js.Stream(ctx, j.cfg.Stream)
+	s, err := j.js.Stream(ask, j.cfg.Stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return true, nil
 	}
 	if err != nil {
 		return false, nil // away; the consumer goes on by itself
 	}
-	again = j.compare(s.CachedInfo(), at) || j.lags(before, s.CachedInfo().State.LastSeq)
+	again = j.compare(ctx, s.CachedInfo(), before) || j.lags(inspected, s.CachedInfo().State.LastSeq)
 	j.inspected = j.position()
 	return again, nil
+}
+
+// trusts reports whether a consumer reads the stream that was read before. The
+// client library replaces consumers, and asks for them by the name of the stream
+// only: one of a stream made anew would go on at the old position.
+func (j *journal) trusts(ctx context.Context, consumer string) bool {
+	j.mu.Lock()
+	known := j.trusted == consumer
+	j.mu.Unlock()
+	if known {
+		return true
+	}
+	ask, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	before := j.here()
+	s, err := j.js.Stream(ask, j.cfg.Stream)
+	if err != nil {
+		return false
+	}
+	if changed, err := j.check(ctx, ask, s, before); changed || err != nil {
+		return false
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.trusted = consumer
+	return true
+}
+
+// check is compare, and looks whether the stream still has the last entry read. ask
+// bounds the asking.
+func (j *journal) check(ctx, ask context.Context, s jetstream.Stream, before place) (changed bool, err error) {
+	info := s.CachedInfo()
+	if j.compare(ctx, info, before) {
+		return true, nil
+	}
+	if before.stamp == 0 || before.seq < info.State.FirstSeq {
+		return false, nil
+	}
+	msg, err := s.GetMsg(ask, before.seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && stampOf(msg.Time) == before.stamp {
+		return false, nil // or deleted
+	}
+	if err != nil {
+		return false, err
+	}
+	j.correct(ctx, func() Gap {
+		j.last, j.stamp = info.State.LastSeq, 0
+		return Gap{Kind: GapRewound, Reason: "the stream has another entry in the place of the last one read"}
+	})
+	return true, nil
 }
 
 // lags reports whether the reader has stood still before the end for a while.
@@ -308,28 +364,90 @@ func (j *journal) lags(before, end uint64) bool {
 }
 
 // compare corrects the position after a look at the stream, and reports whether
-// it had to. at was the position before the look: entries that came since may be
-// newer than info.
-func (j *journal) compare(info *jetstream.StreamInfo, at uint64) bool {
+// it had to. before is where the reader was before the look.
+func (j *journal) compare(ctx context.Context, info *jetstream.StreamInfo, before place) bool {
+	now := info.State
+	return j.correct(ctx, func() (gap Gap) {
+		switch {
+		case !info.Created.Equal(j.created):
+			gap.Kind, gap.Reason = GapRewound, "the stream was made anew"
+			j.created, j.last, j.stamp = info.Created, max(now.FirstSeq, 1)-1, 0
+		case now.LastSeq < before.seq:
+			gap.Kind, gap.Reason = GapRewound, "the stream lost its end"
+			j.last, j.stamp = now.LastSeq, 0
+		case now.FirstSeq > j.last+1:
+			gap.Kind, gap.Reason, gap.Dropped = GapTrimmed, "this node was away for too long", now.FirstSeq-1-j.last
+			j.last, j.stamp = now.FirstSeq-1, 0
+		}
+		return gap
+	})
+}
+
+// correct calls fn, which may move the position and tells why, with j.mu held.
+func (j *journal) correct(ctx context.Context, fn func() Gap) bool {
+	j.order.Lock()
+	defer j.order.Unlock()
 	j.mu.Lock()
-	gap, now := Gap{From: j.lastAt, To: time.Now()}, info.State
-	switch {
-	case !info.Created.Equal(j.created):
-		gap.Kind, gap.Reason = GapRewound, "the stream was made anew"
-		j.created, j.last = info.Created, max(now.FirstSeq, 1)-1
-	case now.LastSeq < at:
-		gap.Kind, gap.Reason = GapRewound, "the stream lost its end"
-		j.last = now.LastSeq
-	case now.FirstSeq > j.last+1:
-		gap.Kind, gap.Reason, gap.Dropped = GapTrimmed, "this node was away for too long", now.FirstSeq-1-j.last
-		j.last = now.FirstSeq - 1
-	}
+	from := j.lastAt
+	gap := fn()
 	j.mu.Unlock()
 	if gap.Kind == "" {
 		return false
 	}
-	j.bus.gap(gap)
+	gap.From, gap.To = from, time.Now()
+	j.gapLocked(ctx, gap)
 	return true
+}
+
+// gapLocked reports a gap in what was read, also to the members whose sessions it
+// concerns. The caller holds j.order.
+func (j *journal) gapLocked(ctx context.Context, gap Gap) {
+	j.bus.gap(gap)
+	j.markLocked(ctx, cluster.Hole, "")
+}
+
+// markLocked tells members that recover sessions what is no entry, in its turn. The
+// caller holds j.order.
+func (j *journal) markLocked(ctx context.Context, kind cluster.Kind, at adapter.Offset) {
+	for _, m := range j.bus.all() {
+		if m.Log {
+			_ = m.in.pushWait(ctx, parcel{mark: kind, at: time.Now(), offset: at}) // fails at the end only
+		}
+	}
+}
+
+// here returns the place of the last entry read. Its stamp is 0 when no entry was
+// read at the position.
+func (j *journal) here() place {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return place{j.created.UnixMilli(), j.last, j.stamp}
+}
+
+// tellEvery is how often members are told how far the stream has been read.
+const tellEvery = time.Second
+
+// tell tells members how far the stream has been read, also past entries that
+// concern nobody here.
+func (j *journal) tell(ctx context.Context) {
+	j.order.Lock()
+	defer j.order.Unlock()
+	j.tellLocked(ctx)
+}
+
+// tellLocked is tell for a caller that holds j.order.
+func (j *journal) tellLocked(ctx context.Context) {
+	now := time.Now()
+	j.mu.Lock()
+	at := place{j.created.UnixMilli(), j.last, j.stamp}
+	due := j.stamp != 0 && j.told != j.last && now.Sub(j.toldAt) >= tellEvery
+	if due {
+		j.told, j.toldAt = j.last, now
+	}
+	j.mu.Unlock()
+	if due {
+		j.markLocked(ctx, cluster.Position, at.offset())
+	}
 }
 
 // receive takes an entry. It waits while the member is busy, so that the stream
@@ -340,34 +458,42 @@ func (j *journal) receive(ctx context.Context, msg jetstream.Msg) {
 		j.bus.reject("", err)
 		return
 	}
-	if !j.advance(meta.Sequence.Stream, meta.NumPending) {
+	if !j.trusts(ctx, meta.Consumer) {
+		signal(j.doubt)
+		return
+	}
+	j.order.Lock()
+	defer j.order.Unlock()
+	at, isNew := j.advanceLocked(ctx, meta)
+	if !isNew {
 		return
 	}
 	name := msg.Subject()[len(logPrefix(j.bus.opts.Prefix)):]
 	if m := j.bus.member(name); m != nil && !m.Emitter {
-		offset := strconv.FormatUint(meta.Sequence.Stream, 10)
-		_ = m.in.pushWait(ctx, parcel{data: msg.Data(), at: time.Now(), offset: offset})
+		_ = m.in.pushWait(ctx, parcel{data: msg.Data(), at: time.Now(), offset: at.offset()})
 	}
+	j.tellLocked(ctx)
 }
 
-// advance moves the position to an entry, and reports whether it is new. It is one
-// step, unless entries were trimmed.
-func (j *journal) advance(seq, pending uint64) bool {
+// advanceLocked moves the position to an entry, and reports whether it is new. It is
+// one step, unless entries were trimmed. The caller holds j.order.
+func (j *journal) advanceLocked(ctx context.Context, meta *jetstream.MsgMetadata) (at place, isNew bool) {
+	seq := meta.Sequence.Stream
 	j.mu.Lock()
 	gap, now := Gap{}, time.Now()
-	isNew := seq > j.last
-	if isNew {
+	if isNew = seq > j.last; isNew {
 		if missing := seq - j.last - 1; missing > 0 {
 			gap = Gap{Kind: GapTrimmed, From: j.lastAt, To: now, Dropped: missing, Reason: "this node was away for too long"}
 		}
-		j.last = seq
+		j.last, j.stamp = seq, stampOf(meta.Timestamp)
 	}
-	if pending == 0 {
+	at = place{j.created.UnixMilli(), j.last, j.stamp}
+	if meta.NumPending == 0 {
 		j.lastAt = now
 	}
 	j.mu.Unlock()
 	if gap.Kind != "" {
-		j.bus.gap(gap)
+		j.gapLocked(ctx, gap)
 	}
-	return isNew
+	return at, isNew
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/socketfleet/socketfleet/adapter"
-	"github.com/socketfleet/socketfleet/cluster"
 	"github.com/socketfleet/socketfleet/internal/testutil"
 )
 
@@ -181,23 +180,6 @@ func TestANewNodeDoesNotGetWhatWasBefore(t *testing.T) {
 	}
 	if gaps := b.reported(); len(gaps) > 0 {
 		t.Errorf("gaps %v", gaps)
-	}
-}
-
-func TestOffsetsAreSequencesOfTheStream(t *testing.T) {
-	t.Parallel()
-	s := testutil.JetStream(t)
-	a := newNode(t, newPrefix(), "a", []string{s.URL}, journaled)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	batch := []*cluster.Message{numbered("a", 0), {Kind: cluster.ServerSideEmit, From: "a", Namespace: "/",
-		Packet: &adapter.Packet{Data: []byte(`["x"]`)}}, numbered("a", 1)}
-	for _, want := range [][]adapter.Offset{{"1", "", "2"}, {"3", "", "4"}} {
-		got, err := a.b.Publish(ctx, slices.Clone(batch))
-		if err != nil || !slices.Equal(got, want) {
-			t.Errorf("got %q, %v; want %q", got, err, want)
-		}
-		batch = []*cluster.Message{numbered("a", 2), batch[1], numbered("a", 3)}
 	}
 }
 

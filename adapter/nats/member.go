@@ -36,6 +36,7 @@ type member struct {
 	in             *inbox
 	peers          *peers
 	rooms          *roomSet
+	recent         recent // if Log
 	subs           []*natsgo.Subscription
 	alone          chan struct{} // capacity 1: the server knows no other member
 	stop           context.CancelFunc
@@ -107,6 +108,11 @@ func (m *member) join(ctx context.Context) error {
 		subjects = append(subjects, b.subjectAll(m.Namespace))
 		if err := b.journal.start(ctx); err != nil {
 			return err
+		}
+	}
+	if m.Log {
+		if _, err := b.vault.open(ctx, time.Millisecond); err != nil {
+			return fmt.Errorf("stream of sessions: %w", err)
 		}
 	}
 	for _, subject := range subjects {
@@ -198,6 +204,12 @@ func (m *member) take(p parcel) {
 	case p.dead != "":
 		m.Receive(&cluster.Message{Kind: cluster.AdapterClose, From: p.dead, Namespace: m.Namespace}, "")
 		return
+	case p.mark != 0:
+		m.takeMark(p)
+		return
+	case p.offset != "":
+		m.takeEntry(p)
+		return
 	}
 	at, msg, err := decodeFrame(p.data)
 	if err != nil {
@@ -207,20 +219,47 @@ func (m *member) take(p parcel) {
 	if msg.Namespace != m.Namespace || msg.From == m.Self {
 		return
 	}
-	if p.offset == "" {
-		lost, ok := m.peers.heard(msg, at, p.at)
-		if lost.Kind != "" && !m.Emitter { // which does not hear what is numbered
-			m.bus.gap(lost)
-		}
-		if !ok {
-			return
-		}
-		if msg.Kind == cluster.InitialHeartbeat {
-			m.due.Store(true)
-			signal(m.bus.watch.wake)
-		}
+	lost, ok := m.peers.heard(msg, at, p.at)
+	if lost.Kind != "" && !m.Emitter { // which does not hear what is numbered
+		m.bus.gap(lost)
+	}
+	if !ok {
+		return
+	}
+	if msg.Kind == cluster.InitialHeartbeat {
+		m.due.Store(true)
+		signal(m.bus.watch.wake)
+	}
+	m.Receive(msg, "")
+}
+
+// takeEntry hands on what was read from the stream: to a member that recovers
+// sessions everything, in the stream's order, to others what they have to do.
+func (m *member) takeEntry(p parcel) {
+	msg, err := decodeEntry(p.data)
+	if err != nil {
+		m.bus.reject(m.Namespace, err)
+		return
+	}
+	if msg.Namespace != m.Namespace || !m.Log && (msg.From == m.Self || msg.Kind >= cluster.Takeover) {
+		return
+	}
+	if m.Log {
+		at, _ := parsePlace(p.offset) // the reader's own
+		m.recent.add(at, msg, len(p.data))
 	}
 	m.Receive(msg, p.offset)
+}
+
+// takeMark hands on what the reader of the stream says: how far it is, or that it
+// does not go on where it was.
+func (m *member) takeMark(p parcel) {
+	if at, ok := parsePlace(p.offset); ok {
+		m.recent.passed(at)
+	} else {
+		m.recent.reset()
+	}
+	m.Receive(&cluster.Message{Kind: p.mark, Namespace: m.Namespace}, p.offset)
 }
 
 var errAway = errors.New("socketio: nats: not connected")
@@ -267,6 +306,7 @@ func (m *member) Detach(context.Context) error {
 		return nil
 	}
 	m.bus.removeMember(m)
+	m.in.close()
 	m.stop()
 	m.running.Wait()
 	for _, s := range m.subs {

@@ -14,24 +14,28 @@ func TestTheReaderKnowsItsPlaceInTheStream(t *testing.T) {
 	first := time.Now()
 	b := &bus{opts: Options{Logger: slog.New(slog.DiscardHandler), OnGap: func(g Gap) { gaps = append(gaps, g) }}}
 	j := &journal{bus: b, created: first, last: 5}
-	if j.advance(5, 0) || !j.advance(6, 0) || len(gaps) != 0 {
+	advance := func(seq uint64) bool {
+		_, isNew := j.advanceLocked(t.Context(), &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: seq}, Timestamp: first})
+		return isNew
+	}
+	if advance(5) || !advance(6) || len(gaps) != 0 {
 		t.Errorf("an entry that was read is new, or the next one is not; gaps %v", gaps)
 	}
 	info := &jetstream.StreamInfo{Created: first, State: jetstream.StreamState{FirstSeq: 1, LastSeq: 9}}
-	if j.compare(info, 6) {
+	if j.compare(t.Context(), info, j.here()) {
 		t.Error("the same stream is another")
 	}
-	at := j.position()
+	before := j.here()
 	info.State.LastSeq = 6 // and while that was asked for, an entry came
-	if !j.advance(7, 0) || j.compare(info, at) || j.position() != 7 {
+	if !advance(7) || j.compare(t.Context(), info, before) || j.position() != 7 {
 		t.Errorf("at %d: what came after a look is taken for lost", j.position())
 	}
 	info.State.LastSeq = 5
-	if !j.compare(info, at) || j.position() != 5 || len(gaps) != 1 || gaps[0].Kind != GapRewound {
+	if !j.compare(t.Context(), info, before) || j.position() != 5 || len(gaps) != 1 || gaps[0].Kind != GapRewound {
 		t.Errorf("at %d: the stream lost its end, gaps %v", j.position(), gaps)
 	}
 	info.Created = first.Add(time.Second) // and has grown past the old position
-	if !j.compare(info, j.position()) || j.position() != 0 || len(gaps) != 2 || gaps[1].Kind != GapRewound {
+	if !j.compare(t.Context(), info, j.here()) || j.position() != 0 || len(gaps) != 2 || gaps[1].Kind != GapRewound {
 		t.Errorf("at %d, gaps %v", j.position(), gaps)
 	}
 }

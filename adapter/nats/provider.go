@@ -38,5 +38,8 @@ func open(ctx context.Context, user natsgo.Options, opts *Options) (adapter.Prov
 	if err != nil {
 		return nil, err
 	}
+	if b.journal != nil {
+		return cluster.NewProvider(logBus{b}, o.Cluster), nil
+	}
 	return cluster.NewProvider(b, o.Cluster), nil
 }

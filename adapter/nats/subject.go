@@ -15,7 +15,8 @@ import (
 //	<prefix>.<namespace>.node.<id>   for one node
 //	<prefix>.log.<namespace>         what the stream keeps
 //
-// A namespace's token begins with "_" or "~", so that it is never "log".
+// and <prefix>.session.<hash> for what the stream of sessions keeps. A namespace's
+// token begins with "_" or "~", so that it is never "log" or "session".
 
 // maxPlain is the longest name that stands for itself.
 const maxPlain = 64
@@ -61,3 +62,5 @@ func (b *bus) subjectNode(namespace string, id adapter.NodeID) string {
 func (b *bus) subjectLog(namespace string) string { return logPrefix(b.opts.Prefix) + token(namespace) }
 
 func logPrefix(prefix string) string { return prefix + ".log." }
+
+func sessionPrefix(prefix string) string { return prefix + ".session." }

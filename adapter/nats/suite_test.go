@@ -61,6 +61,27 @@ func TestAdapterSuiteOverJetStream(t *testing.T) {
 	adaptertest.Run(t, harness(server, "jetstream", "true", "memory", "true", "max_bytes", "1048576"))
 }
 
+func TestSessionSuiteOverJetStream(t *testing.T) {
+	t.Parallel()
+	server := testutil.JetStream(t).URL
+	adaptertest.RunSessions(t, harness(server, "jetstream", "true", "memory", "true", "max_bytes", "1048576"))
+}
+
+// The whole suite, with recovery at work beneath it.
+func TestAdapterSuiteWithRecoveryOverJetStream(t *testing.T) {
+	t.Parallel()
+	h := harness(testutil.JetStream(t).URL, "jetstream", "true", "memory", "true", "max_bytes", "1048576")
+	nodes := h.Nodes
+	h.Nodes = func(tb testing.TB, n int) []adapter.Provider {
+		list := nodes(tb, n)
+		for i := range list {
+			list[i] = adaptertest.WithRecovery(list[i])
+		}
+		return list
+	}
+	adaptertest.Run(t, h)
+}
+
 func closeNode(tb testing.TB, p adapter.Provider) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
