@@ -4,6 +4,7 @@
 import assert from "node:assert/strict";
 import { connect, inbox } from "../lib/client.mjs";
 import { fresh } from "../lib/cluster.mjs";
+import { storedSession } from "../lib/nats.mjs";
 import { startProxy } from "../lib/proxy.mjs";
 import { once, until } from "../lib/wait.mjs";
 
@@ -12,7 +13,7 @@ const reconnecting = { reconnection: true, reconnectionDelay: 20, reconnectionDe
 
 // Every event that can be missed carries its place in the stream behind its arguments.
 function withoutOffset([event, ...args]) {
-  assert.match(String(args.at(-1)), /^\d+-\d+$/, `the offset of ${event}`);
+  assert.match(String(args.at(-1)), /^(\d+-\d+|[0-9a-z]+-\d+-[0-9a-z]+)$/, `the offset of ${event}`);
   return [event, ...args.slice(0, -1)];
 }
 
@@ -53,13 +54,14 @@ async function settle(cluster, from, { socket, id, box, room, data }) {
   if (from.impl === "go") await saved(cluster, socket, room);
 }
 
-// saved waits until Redis holds the session of a client, with its room. The value
-// is MessagePack in base64, where strings stand as they are.
+// saved waits until the session of a client is stored, with its room. The value in
+// Redis is MessagePack in base64, where strings stand as they are.
 function saved(cluster, socket, room) {
   return until(async () => {
+    if (cluster.config.nats) return (await storedSession(cluster.key, socket._pid))?.includes(room);
     const value = await cluster.redis.get(`${cluster.key}:session:${socket._pid}`);
     return value && Buffer.from(value, "base64").includes(room);
-  }, "the session in Redis");
+  }, "the session in the store");
 }
 
 // emitMissed emits from every node that is left, one after the other, and returns
@@ -124,5 +126,6 @@ recoveryCases["recovery, node killed"].unavailable = (wire, from) =>
 
 function unrecoverable(wire) {
   if (wire === "streams/csr") return "in the columns of streams";
+  if (wire === "nats-jetstream") return;
   if (wire !== "streams") return "the reference recovers over streams only: pub/sub keeps nothing";
 }

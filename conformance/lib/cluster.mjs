@@ -4,7 +4,8 @@ import { createClient } from "redis";
 import msgpackParser from "socket.io-msgpack-parser";
 import { connect, inbox } from "./client.mjs";
 import { ctl } from "./ctl.mjs";
-import { startServer } from "./process.mjs";
+import { natsURL } from "./nats.mjs";
+import { isNATS, startServer } from "./process.mjs";
 import { until } from "./wait.mjs";
 
 export const REQUESTS_TIMEOUT = 1500;
@@ -18,7 +19,7 @@ export const fresh = (label) => `${label}-${++unique}`;
 
 // withoutOffset returns an event of a server with recovery as it was emitted.
 function withoutOffset(event) {
-  return /^\d+-\d+$/.test(event.at(-1)) ? event.slice(0, -1) : event;
+  return /^(\d+-\d+|[0-9a-z]+-\d+-[0-9a-z]+)$/.test(event.at(-1)) ? event.slice(0, -1) : event;
 }
 
 export class Cluster {
@@ -28,6 +29,7 @@ export class Cluster {
   static async start(mix, adapter, redis, nsp, extra = {}) {
     const key = `conformance-${process.pid}-${++clusters}`;
     const config = { redis: redis.url, key, requestsTimeout: REQUESTS_TIMEOUT, heartbeat: HEARTBEAT, ...extra };
+    if (isNATS(adapter)) config.nats = await natsURL();
     const cluster = new Cluster();
     Object.assign(cluster, { adapter, key, nsp, config, classic: adapter.startsWith("redis"), nodes: [], clients: [] });
     cluster.redis = await createClient({ url: redis.url }).on("error", () => {}).connect();
@@ -94,7 +96,7 @@ export class Cluster {
   async join(room, ...clients) {
     for (const client of clients) await this.ctl(client.node, "join", { id: client.id, rooms: [room] });
     // Adapters that subscribe per room hear it a moment after the join.
-    if (!this.adapter.startsWith("sharded-dynamic")) return;
+    if (!this.adapter.startsWith("sharded-dynamic") && this.adapter !== "nats") return;
     for (const node of this.nodes) {
       await until(async () => {
         const probe = fresh("probe");

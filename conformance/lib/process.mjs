@@ -66,21 +66,25 @@ export async function run(command, args, { env, ready, cwd, input = "ignore", on
   };
 }
 
-let binary = process.env.CONFORMANCE_SERVER;
+const binaries = { server: process.env.CONFORMANCE_SERVER, natsserver: process.env.CONFORMANCE_NATSSERVER };
 
-// goBinary returns the path of the Go server, built on first use.
-export function goBinary() {
-  if (binary) return binary;
-  const file = join(temporaryFolder(), "server");
-  execFileSync("go", ["build", "-o", file, "./conformance/server"], { cwd: join(here, ".."), stdio: "inherit" });
-  return (binary = file);
+// goBinary returns the path of a Go server, built on first use: natsserver, a module
+// of its own, knows the adapters of NATS too.
+export function goBinary(name = "server") {
+  if (binaries[name]) return binaries[name];
+  const file = join(temporaryFolder(), name);
+  execFileSync("go", ["build", "-o", file, "."], { cwd: join(here, name), stdio: "inherit" });
+  return (binaries[name] = file);
 }
+
+// isNATS reports whether an adapter is one that only natsserver knows.
+export const isNATS = (adapter = "") => adapter.startsWith("nats");
 
 // startServer runs one server process of either implementation in a mode of
 // node/server.mjs. config goes to mode "node" only.
 export async function startServer(impl, mode, config = {}) {
   const [command, args] =
-    impl === "go" ? [goBinary(), [mode]] : [process.execPath, [join(here, "node/server.mjs"), mode]];
+    impl === "go" ? [goBinary(isNATS(config.adapter) ? "natsserver" : "server"), [mode]] : [process.execPath, [join(here, "node/server.mjs"), mode]];
   const env = { PORT: "0", NODE_CONFIG: JSON.stringify({ name: impl, port: 0, adapter: "none", ...config }) };
   const server = await run(command, args, { env, ready: /^LISTENING (\d+)$/m });
   const port = Number(server.match[1]);

@@ -1,5 +1,6 @@
 // The matrix of mixed clusters: every operation, from one node of each
-// implementation, on nodes of either implementation that share one Redis.
+// implementation, on nodes of either implementation that share one Redis, or of Go
+// nodes that share one NATS server.
 //
 // CONFORMANCE_MIXES="go,node,go;node,go,node", CONFORMANCE_ADAPTERS="redis,..." and
 // CONFORMANCE_PARSERS="default,msgpack" choose what runs: every adapter with every
@@ -12,6 +13,7 @@ import { classicCases, requestCases } from "../cases/requests.mjs";
 import { serverSideCases } from "../cases/server-side.mjs";
 import { closeClients } from "../lib/client.mjs";
 import { Cluster } from "../lib/cluster.mjs";
+import { stopNATS } from "../lib/nats.mjs";
 import { target } from "../lib/process.mjs";
 import { startRedis } from "../lib/redis.mjs";
 import { Table } from "../lib/table.mjs";
@@ -38,6 +40,7 @@ const tables = [];
 before(async () => (redis = await startRedis()));
 after(async () => {
   await redis?.kill();
+  await stopNATS();
   console.log(tables.join("\n"));
 });
 

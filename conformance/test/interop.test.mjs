@@ -10,6 +10,7 @@ import { interopCases } from "../cases/interop.mjs";
 import { recoveryCases } from "../cases/recovery.mjs";
 import { closeClients } from "../lib/client.mjs";
 import { Cluster } from "../lib/cluster.mjs";
+import { stopNATS } from "../lib/nats.mjs";
 import { target } from "../lib/process.mjs";
 import { startRedis } from "../lib/redis.mjs";
 import { Table } from "../lib/table.mjs";
@@ -26,6 +27,7 @@ let redis;
 before(async () => (redis = await startRedis()));
 after(async () => {
   await redis?.kill();
+  await stopNATS();
   const text = `Interoperation, by operation, wire and direction\n${table}\n`;
   if (process.env.CONFORMANCE_TABLE) writeFileSync(process.env.CONFORMANCE_TABLE, text);
   console.log(`\n${text}`);

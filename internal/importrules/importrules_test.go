@@ -56,7 +56,7 @@ const (
 )
 
 // extends lists who may import core: programs, and add-ons that extend a Server.
-var extends = []string{"core", "examples/...", "bench/...", "conformance/server", "presence", "admin/...", "telemetry/..."}
+var extends = []string{"core", "examples/...", "bench/...", "conformance/...", "presence", "admin/...", "telemetry/..."}
 
 // testHelp lists packages that only tests and example programs link.
 var testHelp = []string{"internal/testutil/...", "adapter/adaptertest", "examples/...", "bench/...", "conformance/..."}

@@ -1,5 +1,6 @@
-// Command server is the server under test in the conformance suites. Its mode,
-// the only argument, says what it plays:
+// Package server is the server under test in the conformance suites, for the
+// programs that differ in the adapters they know. Its mode, the only argument, says
+// what it plays:
 //
 //	protocol    bare Engine.IO at /engine.io/ and Socket.IO at /socket.io/, with the
 //	            short timings the official protocol suites expect
@@ -18,4 +19,4 @@
 //
 // It prints "LISTENING <port>" when it is ready. PORT names the port, 0 a free
 // one.
-package main
+package server

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -27,6 +27,7 @@ type nodeConfig struct {
 	Port            int    `json:"port"`
 	Adapter         string `json:"adapter"`
 	Redis           string `json:"redis"`
+	NATS            string `json:"nats"` // for the adapters nats and nats-jetstream
 	Key             string `json:"key"`
 	Heartbeat       int    `json:"heartbeat"`
 	RequestsTimeout int    `json:"requestsTimeout"`
@@ -157,6 +158,9 @@ func (c *nodeConfig) adapterURL() (string, error) {
 	if c.AdapterParser != "" {
 		return "", fmt.Errorf("adapterParser %q: the nodes speak MessagePack only", c.AdapterParser)
 	}
+	if strings.HasPrefix(c.Adapter, "nats") {
+		return c.natsURL()
+	}
 	query := url.Values{}
 	u, err := url.Parse(c.Redis)
 	if err != nil {
@@ -185,6 +189,30 @@ func (c *nodeConfig) adapterURL() (string, error) {
 	}
 	if c.Heartbeat > 0 {
 		query.Set("heartbeat", milliseconds(c.Heartbeat).String())
+	}
+	if c.RequestsTimeout > 0 {
+		query.Set("requests_timeout", milliseconds(c.RequestsTimeout).String())
+	}
+	u.RawQuery = query.Encode()
+	return u.String(), nil
+}
+
+// natsURL is adapterURL for NATS, which only some programs know.
+func (c *nodeConfig) natsURL() (string, error) {
+	u, err := url.Parse(c.NATS)
+	if err != nil {
+		return "", errors.New("the NATS URL cannot be parsed")
+	}
+	query := url.Values{"prefix": {c.Key}}
+	switch c.Adapter {
+	case "nats":
+	case "nats-jetstream":
+		u.Scheme += "+jetstream"
+	default:
+		return "", fmt.Errorf("unknown adapter %q", c.Adapter)
+	}
+	if c.Heartbeat > 0 {
+		query.Set("heartbeat_interval", milliseconds(c.Heartbeat).String())
 	}
 	if c.RequestsTimeout > 0 {
 		query.Set("requests_timeout", milliseconds(c.RequestsTimeout).String())
