@@ -3,7 +3,7 @@
 // registers the URL schemes nats and tls, and the same with +jetstream:
 //
 //	nats://user:password@host:4222?addr=host2:4222&prefix=socketio
-//	nats+jetstream://host:4222?max_age=2m
+//	nats+jetstream://host:4222?max_age=5m
 //	tls://host:4222
 //
 // There is no Socket.IO adapter for NATS in Node.js whose wire could be spoken, so
@@ -42,8 +42,29 @@
 // is repeated until the stream has the message, which the server recognizes by its
 // id, so that nothing is doubled. What the stream dropped before a node had read it
 // is a gap. Requests, answers and server-side emits stay outside of the stream, and
-// their order against what is in it is not kept. Sessions are not stored: connection
-// state recovery (adapter.SessionStore) is not offered by this package.
+// their order against what is in it is not kept.
+//
+// # Recovery
+//
+// The stream is a cluster.Log: where the host wants connection state recovery, clients
+// are recovered on any node. The section Recovery of package cluster tells how. The
+// offset of an event is the time the stream was made, the number of its entry, and a
+// part of the entry's time, because a stream that was made anew, or that lost its end,
+// gives the same numbers to other entries. Sessions lie in a second stream, the last
+// message of one subject each; who replaces that message by an empty one, provided it
+// is still the last, has the session. How old it is the server's clock tells. The
+// subject is a hash of the secret the client resumes with, which is stored nowhere.
+//
+// A member remembers what it has read lately, and replays from that if the client's
+// place is among it; else a consumer reads the part of the stream, and what the stream
+// has afterwards proves that nothing was missing. A client that presents an entry that
+// was trimmed is recovered all the same when the next one is still there.
+//
+// The reader accepts entries from a consumer after a look at which stream there is:
+// the client library replaces consumers by the name of the stream only. When the
+// stream is another one, has lost its end or was trimmed ahead of the reader, the
+// sockets of the node count as having missed something, and a cluster.Hole in the
+// stream tells the other nodes. Over NATS core there is no recovery.
 //
 // # Concurrency
 //
@@ -52,5 +73,7 @@
 // one that watches the connection and sends heartbeats, per namespace one that
 // decodes and delivers and one that subscribes to rooms, one that reads the stream,
 // and those of package cluster. Messages of one namespace are delivered in the order
-// of their arrival. All locks are leaves, and none is held during I/O.
+// of their arrival. All locks are leaves, and none is held during I/O, but for one that
+// keeps what was read from the stream in order: it is held while a full queue is waited
+// for.
 package nats
