@@ -51,9 +51,9 @@
 // offset of an event is the time the stream was made, the number of its entry, and a
 // part of the entry's time, because a stream that was made anew, or that lost its end,
 // gives the same numbers to other entries. Sessions lie in a second stream, the last
-// message of one subject each; who replaces that message by an empty one, provided it
-// is still the last, has the session. How old it is the server's clock tells. The
-// subject is a hash of the secret the client resumes with, which is stored nowhere.
+// message of one subject each; who deletes that message has the session. How old it is
+// the server's clock tells. The subject is a hash of the secret the client resumes
+// with, which is stored nowhere.
 //
 // A member remembers what it has read lately, and replays from that if the client's
 // place is among it; else a consumer reads the part of the stream, and what the stream

@@ -45,9 +45,10 @@ type journal struct {
 	stamp   uint64     // of that entry; 0: it was not read
 	told    uint64     // the last position members were told
 	toldAt  time.Time
-	trusted string    // the consumer that reads this stream
-	lastAt  time.Time // when the stream was last read to its end
-	idle    int       // how often in a row the reader stood still before the end
+	trusted string        // the consumer that reads this stream
+	lastAt  time.Time     // when the stream was last read to its end
+	ahead   time.Duration // of the server's clock, by the entry that was read then
+	idle    int           // how often in a row the reader stood still before the end
 }
 
 // kept reports whether m goes into the journal: an answer that comes after the
@@ -424,6 +425,13 @@ func (j *journal) here() place {
 	return place{j.created.UnixMilli(), j.last, j.stamp}
 }
 
+// serverTime returns about what the server's clock says.
+func (j *journal) serverTime() time.Time {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return time.Now().Add(j.ahead)
+}
+
 // tellEvery is how often members are told how far the stream has been read.
 const tellEvery = time.Second
 
@@ -489,7 +497,7 @@ func (j *journal) advanceLocked(ctx context.Context, meta *jetstream.MsgMetadata
 	}
 	at = place{j.created.UnixMilli(), j.last, j.stamp}
 	if meta.NumPending == 0 {
-		j.lastAt = now
+		j.lastAt, j.ahead = now, meta.Timestamp.Sub(now)
 	}
 	j.mu.Unlock()
 	if gap.Kind != "" {

@@ -55,13 +55,17 @@ func (n *testNode) open(prefix string, servers []string, change func(*Options)) 
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	user := natsgo.GetDefaultOptions()
-	user.Servers, user.NoRandomize, user.IgnoreDiscoveredServers = servers, true, true
-	b, err := openBus(n.t.Context(), user, full, channelSize)
+	b, err := openBus(n.t.Context(), testServers(servers...), full, channelSize)
 	if err != nil {
 		n.t.Fatal(err)
 	}
 	return b
+}
+
+func testServers(urls ...string) natsgo.Options {
+	user := natsgo.GetDefaultOptions()
+	user.Servers, user.NoRandomize, user.IgnoreDiscoveredServers = urls, true, true
+	return user
 }
 
 func (n *testNode) attach(r cluster.Receiver) {

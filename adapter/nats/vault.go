@@ -18,7 +18,7 @@ import (
 )
 
 // vault keeps sessions in a stream of their own, one subject each, of which only the
-// last message is kept: an empty one is no session. It is made when a namespace that
+// last message is kept: none, or an empty one, is no session. It is made when a namespace that
 // recovers sessions is opened.
 type vault struct {
 	// Immutable.
@@ -153,8 +153,9 @@ func (v *vault) put(pid string, data []byte) (jetstream.PubAckFuture, error) {
 	return v.js.PublishMsgAsync(&natsgo.Msg{Subject: v.subject(pid), Data: data}, jetstream.WithRetryAttempts(0))
 }
 
-// take removes a session and returns it. Who replaces the very message that was read
-// by an empty one has it, and nobody else.
+// take removes a session and returns it. The server deletes a message once, and tells
+// only one that it did. To replace the message on the condition that it is the last of
+// its subject is not enough: with replicas, nats-server 2.9 grants that to several.
 func (v *vault) take(ctx context.Context, pid string) (*cluster.StoredSession, error) {
 	s, err := v.open(ctx, 0)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -163,34 +164,24 @@ func (v *vault) take(ctx context.Context, pid string) (*cluster.StoredSession, e
 	if err != nil {
 		return nil, err
 	}
-	subject := v.subject(pid)
-	for {
-		msg, err := s.GetLastMsgForSubject(ctx, subject)
+	for tried := uint64(0); ; {
+		msg, err := s.GetLastMsgForSubject(ctx, v.subject(pid))
 		if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && len(msg.Data) == 0 {
 			return nil, adapter.ErrNoSession
 		}
 		if err != nil {
 			return nil, err
 		}
-		_, err = v.js.PublishMsg(ctx, &natsgo.Msg{Subject: subject}, jetstream.WithExpectLastSequencePerSubject(msg.Sequence))
-		if isTaken(err) { // or written anew
+		err = s.DeleteMsg(ctx, msg.Sequence)
+		if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) && msg.Sequence != tried {
+			tried = msg.Sequence // it was taken, or written anew
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		now, err := s.GetLastMsgForSubject(ctx, subject)
-		if err != nil {
-			return nil, err
-		}
-		return decodeSession(msg.Data, pid, now.Time.Sub(msg.Time))
+		return decodeSession(msg.Data, pid, v.bus.journal.serverTime().Sub(msg.Time))
 	}
-}
-
-// isTaken reports whether a message was not the last one of its subject any more.
-func isTaken(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
 }
 
 // storedValue is a session in the stream, in JSON. The fields are those of

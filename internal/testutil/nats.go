@@ -68,6 +68,22 @@ func JetStream(tb testing.TB, args ...string) *NATSServer {
 // NATSCluster returns n servers that forward to each other.
 func NATSCluster(tb testing.TB, n int) []*NATSServer {
 	tb.Helper()
+	return natsCluster(tb, n, func(int) []string { return nil })
+}
+
+// JetStreamCluster is NATSCluster with JetStream. It takes a while until it works.
+func JetStreamCluster(tb testing.TB, n int) []*NATSServer {
+	tb.Helper()
+	dir := tb.TempDir()
+	return natsCluster(tb, n, func(i int) []string {
+		name := "s" + strconv.Itoa(i)
+		return []string{"-n", name, "-js", "-sd", filepath.Join(dir, name)}
+	})
+}
+
+// natsCluster starts servers with more flags for each.
+func natsCluster(tb testing.TB, n int, args func(i int) []string) []*NATSServer {
+	tb.Helper()
 	name, routes := "c"+rand.Text()[:8], make([]string, n)
 	for i := range routes {
 		port, err := freePort()
@@ -78,8 +94,8 @@ func NATSCluster(tb testing.TB, n int) []*NATSServer {
 	}
 	list := make([]*NATSServer, n)
 	for i := range list {
-		list[i] = NATS(tb, "--cluster_name", name, "--cluster", routes[i],
-			"--routes", strings.Join(routes, ","), "--no_advertise")
+		list[i] = NATS(tb, append([]string{"--cluster_name", name, "--cluster", routes[i],
+			"--routes", strings.Join(routes, ","), "--no_advertise"}, args(i)...)...)
 	}
 	return list
 }
