@@ -339,6 +339,17 @@ func TestWhatWasTrimmedBeforeIsNotMissed(t *testing.T) {
 	c.recovered(2)
 }
 
+// What is too old is dropped like what is too much.
+func TestWhatAgedOutIsMissed(t *testing.T) {
+	t.Parallel()
+	h := newHaven(t, "max_age", "1s")
+	c := h.seen()
+	at, _ := parsePlace(c.offset)
+	wait(t, "the missed events age out", func() bool { return h.stream().CachedInfo().State.FirstSeq > at.seq+2 })
+	h.forget()
+	c.notRecovered()
+}
+
 // A node that has read what the stream dropped since can tell the client.
 func TestWhatANodeReadItNeedNotAskFor(t *testing.T) {
 	t.Parallel()
