@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 }
 
 // wait bounds everything a test waits for.
-const wait = 10 * time.Second
+const wait = 30 * time.Second
 
 // none is the argument type of handlers that take none.
 type none = any

@@ -37,7 +37,7 @@ var kinds = []struct {
 }
 
 // patience bounds what one client waits for.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // player plays clients, one at a time.
 type player struct {

@@ -325,7 +325,7 @@ func TestStartFailsSoonWithoutRedis(t *testing.T) {
 			if strings.Contains(err.Error(), "secret-word") {
 				t.Errorf("the password is in %q", err)
 			}
-			if took := time.Since(began); took > 5500*time.Millisecond {
+			if took := time.Since(began); took > 20*time.Second {
 				t.Errorf("took %v", took)
 			}
 		})

@@ -33,7 +33,7 @@ type quiet struct{}
 
 func (quiet) Print(...any) {}
 
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 var transports = map[string][]string{
 	"polling":   {"polling"},

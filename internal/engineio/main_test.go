@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-const wait = 10 * time.Second
+const wait = 30 * time.Second
 
 // closing is what a receiver heard at the end.
 type closing struct {

@@ -59,7 +59,7 @@ func say(c net.Conn, s string, wait time.Duration) (string, error) {
 func TestProxyForwards(t *testing.T) {
 	p := NewProxy(t, echo(t))
 	c := dialProxy(t, p)
-	if got, err := say(c, "hello", 5*time.Second); got != "hello" {
+	if got, err := say(c, "hello", 30*time.Second); got != "hello" {
 		t.Errorf("got %q, %v", got, err)
 	}
 	if p.Conns() != 1 {
@@ -67,7 +67,7 @@ func TestProxyForwards(t *testing.T) {
 	}
 	start := time.Now()
 	p.Latency(20 * time.Millisecond)
-	if got, err := say(c, "hello", 5*time.Second); got != "hello" || time.Since(start) < 40*time.Millisecond {
+	if got, err := say(c, "hello", 30*time.Second); got != "hello" || time.Since(start) < 40*time.Millisecond {
 		t.Errorf("with latency: got %q, %v after %v", got, err, time.Since(start))
 	}
 }
@@ -84,7 +84,7 @@ func TestProxyBlackHolesHoldBytesBack(t *testing.T) {
 		if got, err := say(c, "", 0); err != nil {
 			t.Errorf("direction %d: got %q, %v", d, got, err)
 		}
-		c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		c.SetReadDeadline(time.Now().Add(30 * time.Second))
 		b := make([]byte, 5)
 		if _, err := io.ReadFull(c, b); string(b) != "hello" {
 			t.Errorf("direction %d, healed: got %q, %v", d, b, err)
@@ -95,16 +95,16 @@ func TestProxyBlackHolesHoldBytesBack(t *testing.T) {
 func TestProxyResetsAndCuts(t *testing.T) {
 	p := NewProxy(t, echo(t))
 	c := dialProxy(t, p)
-	if _, err := say(c, "x", 5*time.Second); err != nil {
+	if _, err := say(c, "x", 30*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	p.Reset()
-	if _, err := say(c, "x", 5*time.Second); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+	if _, err := say(c, "x", 30*time.Second); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
 		t.Errorf("reset: got %v", err)
 	}
 	c = dialProxy(t, p)
 	p.CutAfter(8)
-	if got, err := say(c, "hello", 5*time.Second); len(got) > 3 || err == nil {
+	if got, err := say(c, "hello", 30*time.Second); len(got) > 3 || err == nil {
 		t.Errorf("cut: got %q, %v", got, err)
 	}
 	p.Refuse(true)
@@ -113,7 +113,7 @@ func TestProxyResetsAndCuts(t *testing.T) {
 		return // the reset was faster
 	}
 	defer c.Close()
-	if _, err := say(c, "x", 5*time.Second); err == nil {
+	if _, err := say(c, "x", 30*time.Second); err == nil {
 		t.Error("refused and yet answered")
 	}
 }

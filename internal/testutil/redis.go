@@ -29,7 +29,7 @@ const (
 	RedisImageEnv = "SOCKETIO_TEST_REDIS_IMAGE"
 )
 
-const redisStartTimeout = 10 * time.Second
+const redisStartTimeout = 30 * time.Second
 
 const noRedis = `no Redis for this test. Do one of these:
   - set ` + RedisEnv + ` to the URL of a running server (redis://127.0.0.1:6379/1)

@@ -13,7 +13,7 @@ import (
 )
 
 // expectTimeout bounds the waits of helpers without a context.
-const expectTimeout = 10 * time.Second
+const expectTimeout = 30 * time.Second
 
 // maxEvents is how many events a Socket keeps for Next. A test that lets more
 // pile up loses the connection.
