@@ -149,6 +149,9 @@ func (b *bus) send(m *cluster.Message) error {
 	if m.Kind == cluster.AdapterClose {
 		subject = b.subjectBeat(m.Namespace)
 	}
+	if m.Kind == cluster.InitialHeartbeat || m.Kind == cluster.Heartbeat {
+		s = nil // the coordinator's: one that is lost is no loss, and ours tell the number
+	}
 	if m.Kind == cluster.Broadcast && m.RequestID == "" && len(m.Target.Rooms) == 1 && b.hasRoom(m.Target.Rooms[0]) {
 		subject, s = b.subjectRoom(m.Namespace, m.Target.Rooms[0]), nil
 	}

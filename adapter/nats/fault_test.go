@@ -5,10 +5,12 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/socketfleet/socketfleet/adapter"
+	"github.com/socketfleet/socketfleet/adapter/adaptertest"
 	"github.com/socketfleet/socketfleet/cluster"
 	"github.com/socketfleet/socketfleet/internal/testutil"
 )
@@ -244,5 +246,43 @@ func TestANodeThatDiesIsBuriedAndOneThatLeavesIsNotCounted(t *testing.T) {
 	}
 	if b.b.sender("b") != nil {
 		t.Error("the numbers of a node that left are kept")
+	}
+}
+
+// The heartbeats of the coordinator come and go without a word.
+func TestHeartbeatsAreNoGap(t *testing.T) {
+	t.Parallel()
+	s, prefix := testutil.NATS(t), newPrefix()
+	var mu sync.Mutex
+	var gaps []Gap
+	open := func(id adapter.NodeID) (*cluster.Provider, adapter.Adapter) {
+		p, err := open(t.Context(), testServers(s.URL), &Options{
+			Prefix: prefix, HeartbeatInterval: testInterval,
+			OnGap: func(g Gap) {
+				mu.Lock()
+				defer mu.Unlock()
+				gaps = append(gaps, g)
+			},
+			Cluster: cluster.Options{Heartbeat: 50 * time.Millisecond},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = p.Close(context.Background()) })
+		a, err := p.Open(t.Context(), adaptertest.NewHost("/", id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.(*cluster.Provider), a
+	}
+	b, _ := open("b")
+	_, a := open("a")
+	sock := adaptertest.NewSocket("s")
+	a.Join(sock, "room")
+	wait(t, "heartbeats arrive", func() bool { return b.Stats().Received[cluster.Heartbeat] > 20 })
+	mu.Lock()
+	defer mu.Unlock()
+	for _, g := range gaps {
+		t.Errorf("%+v", g)
 	}
 }

@@ -103,18 +103,15 @@ func (b *bus) removeMember(m *member) {
 func (m *member) join(ctx context.Context) error {
 	b := m.bus
 	own := b.subjectNode(m.Namespace, m.Self)
-	subjects := []string{b.subjectBeat(m.Namespace), own}
+	var subjects []string
 	if !m.Emitter {
+		// Ahead of the heartbeats, which say what must have come before them.
 		subjects = append(subjects, b.subjectAll(m.Namespace))
 		if err := b.journal.start(ctx); err != nil {
 			return err
 		}
 	}
-	if m.Log {
-		if _, err := b.vault.open(ctx, time.Millisecond); err != nil {
-			return fmt.Errorf("stream of sessions: %w", err)
-		}
-	}
+	subjects = append(subjects, b.subjectBeat(m.Namespace), own)
 	for _, subject := range subjects {
 		sub, err := b.conn.ChanSubscribe(subject, b.in)
 		if err != nil {
