@@ -2,7 +2,9 @@ package core_test
 
 import (
 	"fmt"
+	"log/slog"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -132,5 +134,22 @@ func TestAGapCutsTheClientsOfItsNode(t *testing.T) {
 				equal(t, "connections of a client", client.Connects(), connects)
 			})
 		}
+	}
+}
+
+// An adapter that is opened by URL logs where its server does.
+func TestTheAdapterLogsWhereTheServerDoes(t *testing.T) {
+	t.Parallel()
+	for _, scheme := range redisWires {
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			server := testutil.LocalRedis(t)
+			var log syncBuffer
+			start(t, &core.Options{AdapterURL: scheme + "://" + server.Addr(), Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			server.Kill(t)
+			eventually(t, "the loss is logged", func() bool {
+				return slices.ContainsFunc(log.lines(), func(line string) bool { return strings.Contains(line, "event=adapter.down") })
+			})
+		})
 	}
 }

@@ -108,7 +108,7 @@ func New(ctx context.Context, opts *Options) (*Server, error) {
 func (srv *Server) start(ctx context.Context) (err error) {
 	srv.provider = srv.opts.Adapter
 	if srv.provider == nil {
-		if srv.provider, err = adapter.Open(ctx, srv.opts.AdapterURL); err != nil {
+		if srv.provider, err = adapter.Open(adapter.WithLogger(ctx, srv.log), srv.opts.AdapterURL); err != nil {
 			return err
 		}
 	}

@@ -30,6 +30,7 @@ func openURL(ctx context.Context, u *url.URL) (adapter.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
+	opts.Logger = adapter.Logger(ctx)
 	return open(ctx, user, opts)
 }
 

@@ -82,6 +82,7 @@ func openShardedURL(ctx context.Context, u *url.URL) (adapter.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
+	opts.Logger = adapter.Logger(ctx)
 	p, err := openSharded(ctx, client, opts, true)
 	if err != nil {
 		return nil, err

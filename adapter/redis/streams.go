@@ -135,6 +135,7 @@ func openStreamsURL(ctx context.Context, u *url.URL) (adapter.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
+	opts.Logger = adapter.Logger(ctx)
 	p, err := openStreams(ctx, client, opts, true)
 	if err != nil {
 		return nil, err

@@ -36,6 +36,7 @@ func openURL(ctx context.Context, u *url.URL) (adapter.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
+	opts.Logger = adapter.Logger(ctx)
 	p, err := open(ctx, client, opts, true)
 	if err != nil {
 		return nil, err
