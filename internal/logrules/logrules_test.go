@@ -36,6 +36,7 @@ var keys = map[string]string{
 	"action": "of the Admin UI", "user": "of the Admin UI", "filter": "what an action selects", "first": "the first argument of an action",
 
 	"missing_since": "from when on messages may be missing", "away": "how long the backend was", "missing": "messages that did not come",
+	"rate": "how many a second", "needed": "how long it would have to be",
 	"dropped": "messages given up", "unlogged": "failures since the last line", "events": "how many",
 	"channels": "how many", "clients": "how many", "sockets": "how many", "connections": "how many", "tunnels": "how many",
 	"closed": "connections closed", "forced": "connections closed at the end of the time", "left": "connections still there",
