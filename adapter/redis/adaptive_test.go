@@ -113,7 +113,8 @@ func TestAdaptiveNodesGetWhatTheirSocketsNeed(t *testing.T) {
 	w.Flush()
 	t.Logf("%d nodes, %d rooms, %d broadcasts to each:\n%s", nodes, rooms, rounds, text.String())
 	for i := range nodes {
-		if n := adaptive[i].messages; n < rounds*rooms/nodes || n > rounds*rooms/nodes+nodes {
+		// And the last ones, and a heartbeat or probe now and then.
+		if n := adaptive[i].messages; n < rounds*rooms/nodes || n > rounds*rooms/nodes+10*nodes {
 			t.Errorf("node %d got %d messages, its sockets %d", i, adaptive[i].messages, rounds*rooms/nodes)
 		}
 		if all[i].messages < rounds*rooms {
