@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,7 +16,7 @@ import (
 )
 
 // patience bounds every wait of the suite.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // node is one namespace of one node.
 type node struct {
@@ -39,18 +40,30 @@ type world struct {
 
 func newWorld(t testing.TB, h Harness, n int, ns string) *world {
 	t.Helper()
-	w := &world{t: t, ns: ns, provider: h.Nodes(t, n), allRooms: h.AllRooms}
+	w := &world{t: t, ns: ns, provider: h.Nodes(t, n), nodes: make([]*node, n), allRooms: h.AllRooms}
+	errs := make([]error, n)
+	var opening sync.WaitGroup // at once, as a fleet that is started does
 	for i, p := range w.provider {
 		host := NewHost(ns, fmt.Sprintf("node%d", i))
 		host.SetAnswer(func(*adapter.Packet) *adapter.Packet { return packet(fmt.Sprintf(`["pong",%d]`, i)) })
-		ctx, cancel := closing()
-		a, err := p.Open(ctx, host)
-		cancel()
+		w.nodes[i] = &node{host: host}
+		opening.Go(func() {
+			ctx, cancel := closing()
+			defer cancel()
+			w.nodes[i].a, errs[i] = p.Open(ctx, host)
+		})
+	}
+	opening.Wait()
+	for i, err := range errs {
+		if err == nil {
+			a, p := w.nodes[i].a, w.provider[i] // cases take nodes away
+			t.Cleanup(func() { shut(t, a, p) })
+		}
+	}
+	for i, err := range errs {
 		if err != nil {
 			t.Fatalf("Open node %d: %v", i, err)
 		}
-		w.nodes = append(w.nodes, &node{a: a, host: host})
-		t.Cleanup(func() { shut(t, a, p) })
 	}
 	w.poll("all nodes are counted", func() bool {
 		return !slices.ContainsFunc(w.nodes, func(nd *node) bool {

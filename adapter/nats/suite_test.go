@@ -50,6 +50,7 @@ func TestAdapterSuite(t *testing.T) {
 	server := testutil.NATS(t).URL
 	for _, mode := range []SubscriptionMode{Dynamic, DynamicPrivate, Static} {
 		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
 			adaptertest.Run(t, harness(server, "mode", string(mode)))
 		})
 	}
