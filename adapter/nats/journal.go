@@ -387,24 +387,20 @@ func (j *journal) compare(ctx context.Context, info *jetstream.StreamInfo, befor
 // correct calls fn, which may move the position and tells why, with j.mu held.
 func (j *journal) correct(ctx context.Context, fn func() Gap) bool {
 	j.order.Lock()
-	defer j.order.Unlock()
 	j.mu.Lock()
 	from := j.lastAt
 	gap := fn()
 	j.mu.Unlock()
+	if gap.Kind != "" {
+		j.markLocked(ctx, cluster.Hole, "")
+	}
+	j.order.Unlock()
 	if gap.Kind == "" {
 		return false
 	}
 	gap.From, gap.To = from, time.Now()
-	j.gapLocked(ctx, gap)
-	return true
-}
-
-// gapLocked reports a gap in what was read, also to the members whose sessions it
-// concerns. The caller holds j.order.
-func (j *journal) gapLocked(ctx context.Context, gap Gap) {
 	j.bus.gap(gap)
-	j.markLocked(ctx, cluster.Hole, "")
+	return true
 }
 
 // markLocked tells members that recover sessions what is no entry, in its turn. The
@@ -470,25 +466,33 @@ func (j *journal) receive(ctx context.Context, msg jetstream.Msg) {
 		signal(j.doubt)
 		return
 	}
+	if gap := j.take(ctx, msg, meta); gap.Kind != "" {
+		j.bus.gap(gap)
+	}
+}
+
+// take is receive for an entry that can be trusted. It returns the gap before it.
+func (j *journal) take(ctx context.Context, msg jetstream.Msg, meta *jetstream.MsgMetadata) Gap {
 	j.order.Lock()
 	defer j.order.Unlock()
-	at, isNew := j.advanceLocked(ctx, meta)
+	at, isNew, gap := j.advanceLocked(ctx, meta)
 	if !isNew {
-		return
+		return gap
 	}
 	name := msg.Subject()[len(logPrefix(j.bus.opts.Prefix)):]
 	if m := j.bus.member(name); m != nil && !m.Emitter {
 		_ = m.in.pushWait(ctx, parcel{data: msg.Data(), at: time.Now(), offset: at.offset()})
 	}
 	j.tellLocked(ctx)
+	return gap
 }
 
 // advanceLocked moves the position to an entry, and reports whether it is new. It is
-// one step, unless entries were trimmed. The caller holds j.order.
-func (j *journal) advanceLocked(ctx context.Context, meta *jetstream.MsgMetadata) (at place, isNew bool) {
-	seq := meta.Sequence.Stream
+// one step, unless entries were trimmed: then there is a gap, which the caller reports
+// when it does not hold j.order any more.
+func (j *journal) advanceLocked(ctx context.Context, meta *jetstream.MsgMetadata) (at place, isNew bool, gap Gap) {
+	seq, now := meta.Sequence.Stream, time.Now()
 	j.mu.Lock()
-	gap, now := Gap{}, time.Now()
 	if isNew = seq > j.last; isNew {
 		if missing := seq - j.last - 1; missing > 0 {
 			gap = Gap{Kind: GapTrimmed, From: j.lastAt, To: now, Dropped: missing, Reason: "this node was away for too long"}
@@ -501,7 +505,7 @@ func (j *journal) advanceLocked(ctx context.Context, meta *jetstream.MsgMetadata
 	}
 	j.mu.Unlock()
 	if gap.Kind != "" {
-		j.gapLocked(ctx, gap)
+		j.markLocked(ctx, cluster.Hole, "")
 	}
-	return at, isNew
+	return at, isNew, gap
 }

@@ -15,7 +15,7 @@ func TestTheReaderKnowsItsPlaceInTheStream(t *testing.T) {
 	b := &bus{opts: Options{Logger: slog.New(slog.DiscardHandler), OnGap: func(g Gap) { gaps = append(gaps, g) }}}
 	j := &journal{bus: b, created: first, last: 5}
 	advance := func(seq uint64) bool {
-		_, isNew := j.advanceLocked(t.Context(), &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: seq}, Timestamp: first})
+		_, isNew, _ := j.advanceLocked(t.Context(), &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: seq}, Timestamp: first})
 		return isNew
 	}
 	if advance(5) || !advance(6) || len(gaps) != 0 {

@@ -529,7 +529,7 @@ func TestAGapInTheStreamEndsTheSessionsOfIdleClients(t *testing.T) {
 		"the reader lost its place": func(h *haven) {
 			h.b.journal.order.Lock()
 			defer h.b.journal.order.Unlock()
-			h.b.journal.gapLocked(h.Context(), Gap{Kind: GapTrimmed})
+			h.b.journal.markLocked(h.Context(), cluster.Hole, "")
 		},
 		"another node says so": func(h *haven) {
 			frame, err := appendEntry(nil, &cluster.Message{Kind: cluster.Hole, From: "x", Namespace: "/"})
